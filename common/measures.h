@@ -1,0 +1,47 @@
+/* Ranking measures as a table, one entry each with its formula and source.
+ *
+ * A user's ranking is reduced to the ranks of the relevant items, ties resolved against them (a relevant
+ * item ranks below every irrelevant one of equal score): a constant model scores 0 and no order of the
+ * input can flatter. Among themselves tied relevant items take consecutive ranks. */
+#ifndef RECPIPE_MEASURES_H
+#define RECPIPE_MEASURES_H
+
+#include "compat.h"
+#include "error.h"
+#include "records.h"
+
+/* What the measures see of one user. */
+struct user_ranking {
+	uint32_t candidates;        /* length of the list */
+	uint32_t relevant_total;    /* truth, whether in the list or not */
+	uint32_t relevant_found;    /* truth in the list: length of `ranks` */
+	const uint32_t *ranks;      /* 1-based, ascending */
+	bool tied;                  /* some relevant item shares its score with an irrelevant one */
+};
+
+struct measure {
+	const char *name;           /* "HR", "NDCG", … */
+	bool has_cutoff;            /* printed as NAME@k */
+	double (*value)(const struct user_ranking *ranking, uint32_t cutoff);
+	const char *formula;        /* for --help and the man page, with its source */
+};
+
+extern const struct measure measures[];
+extern const size_t measure_count;
+const struct measure *measure_find(const char *name); /* case ignored; NULL when there is none */
+
+/* Ranks of the relevant items of a scored list. `ranks` has room for list->count. A NaN score or a doubled
+ * item is CODE_DATA naming the user. `scratch` (list->count entries) is used for sorting. */
+MUST_CHECK int user_ranking_make(const struct list *list, uint32_t *ranks, uint32_t *scratch,
+                                 struct user_ranking *ranking, struct error *error);
+
+/* 95% percentile bootstrap interval of the mean of `values` (Efron & Tibshirani 1993): `resamples` draws
+ * with replacement by (seed, resample). */
+MUST_CHECK int bootstrap_interval(const double *values, size_t count, uint64_t seed, size_t resamples,
+                                  double *low, double *high, struct error *error);
+
+/* Two-sided paired randomisation test (Fisher; Smucker, Allan & Carterette 2007): the share of `rounds` sign
+ * flips whose mean difference is at least as far from 0 as the observed, (hits + 1) / (rounds + 1). */
+double randomisation_test(const double *a, const double *b, size_t count, uint64_t seed, size_t rounds);
+
+#endif

@@ -1,0 +1,93 @@
+/* A model: its architecture, its parameters, and the safetensors file that holds them.
+ *
+ * Parameters live in one aligned block of named matrices of float, rows padded with zeros to a multiple of
+ * 16 so that kernels need no tails; files hold the unpadded rows. The tower is
+ *   z1 = W1 [user_embedding ; item_embedding] + b1,  a = relu(z),  z(l+1) = W(l+1) a(l) + b(l+1),  logit = z(last)
+ * with PyTorch's [out, in] layout and names user_embedding, item_embedding, mlp.0.weight, mlp.0.bias, … */
+#ifndef RECPIPE_MODEL_H
+#define RECPIPE_MODEL_H
+
+#include <jansson.h>
+
+#include "compat.h"
+#include "error.h"
+#include "records.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { MODEL_LAYERS_MAX = 16, MODEL_LANES = 16, MODEL_MATRICES_MAX = 64, MODEL_WIDTH_MAX = 4096 };
+
+struct model_shape {
+	uint32_t users, items;
+	uint32_t user_dimension, item_dimension; /* 64 and 64 in the seed; each a multiple of 16 not required */
+	uint32_t layer_count;                    /* dense layers, the last has width 1 */
+	uint32_t widths[MODEL_LAYERS_MAX];       /* outputs of each layer: 64, 32, 16, 8, 4, 1 */
+};
+
+/* One named matrix of a parameter set. Vectors (biases) have rows = 1. */
+struct matrix {
+	char name[48];
+	uint32_t rows, columns;
+	size_t stride;            /* floats between rows: columns rounded up to MODEL_LANES */
+	float *values;            /* into the block of the set */
+};
+
+/* All parameters of a model, or one moment of the optimiser for each (the same layout). */
+struct parameters {
+	struct matrix matrices[MODEL_MATRICES_MAX];
+	size_t count;
+	float *block;             /* owned */
+	size_t size;              /* floats in the block */
+};
+
+/* Positions in parameters.matrices: the embeddings, then weight and bias of each layer. */
+enum { MATRIX_USERS = 0, MATRIX_ITEMS = 1, MATRIX_LAYERS = 2 };
+static inline size_t matrix_weight(size_t layer) { return MATRIX_LAYERS + 2 * layer; }
+static inline size_t matrix_bias(size_t layer) { return MATRIX_LAYERS + 2 * layer + 1; }
+
+/* Reads "128-64-32-16-8-4-1" into a shape: the first number is the input width (user + item dimension,
+ * halved), the last must be 1. CODE_USAGE otherwise. */
+MUST_CHECK int model_shape_parse(const char *layers, struct model_shape *shape, struct error *error);
+void model_shape_print(const struct model_shape *shape, char *text, size_t size);
+
+/* Zeroed parameters of `shape`. */
+MUST_CHECK int parameters_init(struct parameters *parameters, const struct model_shape *shape, struct error *error);
+void parameters_release(struct parameters *parameters);
+/* Copies values between two sets of the same shape. */
+void parameters_copy(struct parameters *to, const struct parameters *from);
+/* True when every value is finite. */
+bool parameters_finite(const struct parameters *parameters);
+
+/* Draws initial values by (seed, attempt): see model.c for the scheme and why towers do not die of it.
+ * Rows below `kept_users` and `kept_items` and, when `keep_tower`, the dense layers are left as they are. */
+void model_init_values(const struct model_shape *shape, struct parameters *parameters, uint64_t seed,
+                       uint32_t attempt, uint32_t ratio, uint32_t kept_users, uint32_t kept_items, bool keep_tower);
+
+/* ---- safetensors: 8-byte length, JSON header, then the tensors ---- */
+
+/* Further named float32 tensors that a file holds beside the parameters (optimiser, best epoch). */
+struct model_file {
+	struct model_shape shape;
+	struct stream_info ids;             /* id maps the model was trained on (owned) */
+	json_t *metadata;                   /* owned: "options", "seed", "metrics", "training" position …: strings only,
+	                                       as safetensors demands; NULL allowed when writing */
+	struct parameters parameters;
+	/* A checkpoint has these as well, under "adam.m.", "adam.v." and "best." + name. */
+	bool is_checkpoint, has_best;
+	struct parameters moment1, moment2, best;
+};
+
+/* Writes `file` to `path` atomically. The digest of the tensors goes into the metadata. */
+MUST_CHECK int model_write(const struct model_file *file, const char *path, struct error *error);
+
+/* Reads and checks everything: sizes against the file before any allocation, names, shapes, dtype, digest,
+ * finite values. CODE_DATA with what is wrong. */
+MUST_CHECK int model_read(struct model_file *file, const char *path, struct error *error);
+void model_file_release(struct model_file *file);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,54 @@
+/* Negative sampling, one code for sample-neg, train-mlp and the evaluation candidates.
+ *
+ * Training: an epoch is a permutation of all positives, each with `ratio` items its user never interacted
+ * with, drawn anew every epoch. Every draw depends only on (seed, epoch, number of the positive), so any
+ * part of an epoch can be made anywhere and is the same. Item weights are uniform or popularity^alpha
+ * (alias method of Walker 1977 / Vose 1991). A negative is drawn by rejection; after SAMPLER_TRIES misses
+ * the draw falls on the unseen items by rank (uniform) so that a user who has seen nearly everything still
+ * gets exact ones; a user who has seen all items gets none (NO_ITEM), and is counted. */
+#ifndef RECPIPE_SAMPLER_H
+#define RECPIPE_SAMPLER_H
+
+#include "compat.h"
+#include "error.h"
+#include "interactions.h"
+
+enum { SAMPLER_TRIES = 64, SAMPLER_RATIO_MAX = 1024 };
+
+struct sampler_options {
+	uint64_t seed;
+	uint32_t ratio;        /* negatives a positive, up to SAMPLER_RATIO_MAX */
+	double alpha;          /* 0: uniform; else weights popularity^alpha over items with interactions */
+};
+
+struct sampler {
+	const struct interactions *known; /* borrowed */
+	struct sampler_options options;
+	uint32_t *users;       /* of each positive (row order), 4 bytes each: so that a shuffled one is found at once */
+	uint32_t *order;       /* the current epoch's permutation; positives < 2^32 */
+	uint32_t epoch;        /* of `order`; UINT32_MAX when none */
+	uint64_t *bitmap;      /* membership by bit, when users × items is small enough; NULL: binary search */
+	uint32_t bitmap_stride;/* 64-bit words a user */
+	float *alias_keep;     /* alias table, items each; NULL when uniform */
+	uint32_t *alias_other;
+};
+
+MUST_CHECK int sampler_init(struct sampler *sampler, const struct interactions *known,
+                            const struct sampler_options *options, struct error *error);
+void sampler_release(struct sampler *sampler);
+
+/* Makes `epoch` (from 0) the current one: draws its permutation. */
+void sampler_start_epoch(struct sampler *sampler, uint32_t epoch);
+
+/* Samples [begin, end) of the current epoch: users[i] and items[i * (1 + ratio)], the positive first.
+ * Safe to call from several threads at once. Returns the number of negatives that do not exist. */
+uint64_t sampler_fill(const struct sampler *sampler, uint64_t begin, uint64_t end, uint32_t *users,
+                      uint32_t *items);
+
+/* `count` distinct items that `user` has not seen in `known` and that are not among `exclude` (ascending,
+ * `excluded` of them: the truth), uniform without replacement, by (seed, draw, user). Returns how many exist,
+ * at most `count`. */
+size_t sampler_candidates(const struct interactions *known, uint32_t user, const uint32_t *exclude,
+                          size_t excluded, uint64_t seed, uint32_t draw, size_t count, uint32_t *items);
+
+#endif
