@@ -1,0 +1,56 @@
+/* Training: epochs, the learning-rate schedule, validation, early stop, checkpoints, dead towers. Knows no
+ * device (backend.h) and no command line (tools/train-mlp.c).
+ *
+ * Samples come from a sampler (positives in memory) or from a stream of samples (a pipe): the same groups in
+ * the same order, so both give the same bytes. */
+#ifndef RECPIPE_TRAINER_H
+#define RECPIPE_TRAINER_H
+
+#include "backend.h"
+#include "compat.h"
+#include "error.h"
+#include "interactions.h"
+#include "io.h"
+#include "model.h"
+#include "records.h"
+#include "sampler.h"
+
+enum rate_schedule { RATE_CONSTANT, RATE_LINEAR, RATE_COSINE };
+
+struct trainer_options {
+	uint64_t seed;
+	uint32_t epochs, ratio;
+	uint64_t batch;             /* samples a batch, negatives counted; at least one group */
+	double rate;
+	int schedule;               /* enum rate_schedule; LINEAR and COSINE fall to 0 at the last batch */
+	double warmup_epochs;       /* the rate rises linearly over these */
+	double alpha;               /* negatives by popularity^alpha */
+	struct optimizer_options optimizer;
+	uint32_t patience;          /* epochs without a better validation NDCG@10 before stopping; 0: never */
+	uint32_t valid_candidates;  /* 99 */
+	double checkpoint_minutes;  /* 0: only at the end of epochs */
+	uint64_t checkpoint_batches;/* also every N batches; 0: off (for tests) */
+	uint32_t restarts;          /* how often a dead tower is begun anew (another attempt number) */
+	size_t threads;
+	const char *isa, *device;
+	bool quiet;
+};
+
+struct trainer_inputs {
+	const struct interactions *train;  /* positives to sample from; NULL when `samples` is given */
+	struct stream_reader *samples;     /* an open stream of samples; NULL when `train` is given */
+	const struct interactions *known;  /* kept out of validation candidates; NULL: the training positives
+	                                      (with a stream: those seen in its first epoch) */
+	const struct interactions *valid;  /* truth of the validation; NULL: no validation */
+	const char *checkpoint_path;       /* NULL: none */
+	struct output *log;                /* TSV, one row an epoch; NULL: none */
+};
+
+/* Trains `model`: on entry its shape, ids and initial parameters (and, when is_checkpoint, moments, best
+ * epoch and position to go on from); on return the best epoch's parameters (the last without validation),
+ * with metadata "metrics" and "training". A loss or weight that is not finite is CODE_DATA ("training
+ * diverged …"), the last checkpoint kept. A dead tower after all restarts is CODE_NO. */
+MUST_CHECK int trainer_run(struct model_file *model, const struct trainer_options *options,
+                           const struct trainer_inputs *inputs, struct error *error);
+
+#endif
