@@ -7,10 +7,14 @@ SHELL := /bin/bash
 .SUFFIXES:
 .DEFAULT_GOAL := all
 
-BUILD ?= build
-CC ?= gcc
+SANITIZE ?= 0
+BUILD ?= $(if $(filter 1,$(SANITIZE)),build/asan,build)
+PREFIX ?= /usr/local
+CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
 CFLAGS ?= -O2 -g
 V ?= 0
+empty :=
+space := $(empty) $(empty)
 ifeq ($(V),1)
 say = @:
 Q :=
@@ -21,7 +25,7 @@ endif
 
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wsign-conversion -Wmissing-prototypes -Wstrict-prototypes \
             -Wvla -Wformat=2 -Wundef
-WERROR ?=
+WERROR ?= $(if $(filter-out false 0,$(CI)),1)
 # No contraction and no fast maths: the same source must give the same bits with every instruction set.
 FLAGS := -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Icommon $(WARNINGS) $(if $(WERROR),-Werror) \
          -ffp-contract=off -fno-strict-overflow -pthread
@@ -45,15 +49,45 @@ isa_flags_portable := -O3
 kernel_objects := $(isas:%=$(BUILD)/common/kernels_%.o)
 common_objects := $(common_sources:common/%.c=$(BUILD)/common/%.o) $(kernel_objects)
 
-.PHONY: all
-all: $(tools)
+# Sub-makes use every core unless -j was given.
+jobs = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-$(BUILD)/common/kernels_%.o: common/kernels.c
+.PHONY: all
+all: $(tools) ## build the tools (build/bin); the default
+
+# Typed as `make deps pipeline`, whatever -j says, the packages come before the first use of them.
+after_deps := $(if $(filter deps,$(MAKECMDGOALS)),deps)
+
+# The CUDA backend is one shared object, opened at run time: CUDA=0 never looks for nvcc, CUDA=1 insists on it.
+CUDA ?= auto
+cuda_sources := $(wildcard cuda/*.cu)
+ifneq ($(CUDA),0)
+NVCC ?= $(firstword $(shell command -v nvcc) $(wildcard /usr/local/cuda/bin/nvcc))
+ifeq ($(CUDA)$(NVCC),1)
+$(error CUDA=1, but there is no nvcc on PATH)
+endif
+endif
+cuda_choice := $(if $(filter 0,$(CUDA)),not wanted (CUDA=0),$(if $(NVCC),$(NVCC)$(if $(cuda_sources),,$(space)is \
+               there, but cuda/ has no sources),no nvcc found))
+
+# What decides the objects' contents beside their sources: compared by content, so that other flags rebuild.
+flags_now := $(CC) $(CFLAGS) $(filter-out -Werror,$(FLAGS)) CUDA $(CUDA) $(NVCC)
+$(BUILD)/flags: FORCE | $(after_deps)
+	@mkdir -p $(@D)
+	@if ! printf '%s\n' '$(flags_now)' | cmp -s - $@; then \
+		printf '%s\n' '$(flags_now)' >$@; \
+		$(if $(filter 1,$(SANITIZE)),touch $(BUILD)/sanitized;) \
+		printf '  %-7s %s\n' CUDA '$(if $(and $(NVCC),$(cuda_sources)),$(cuda_choice),$(cuda_choice): CPU only)'; \
+	fi
+.PHONY: FORCE
+FORCE:
+
+$(kernel_objects): $(BUILD)/common/kernels_%.o: common/kernels.c $(BUILD)/flags
 	$(say) CC '$< ($*)'
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(isa_flags_$*) -DKERNEL_ISA=$* -DKERNEL_ISA_$* -MMD -MP -c -o $@ $<
 
-$(BUILD)/common/%.o: common/%.c
+$(BUILD)/common/%.o: common/%.c $(BUILD)/flags
 	$(say) CC $<
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(FLAGS) -MMD -MP -c -o $@ $<
@@ -73,10 +107,115 @@ $(BUILD)/unit/%: tests/unit/%.c $(library)
 	$(Q)$(CC) $(CFLAGS) $(FLAGS) -Itests/unit -MMD -MP -MF $(BUILD)/unit/$*.d -o $@ $< $(library) $(LIBS)
 
 .PHONY: unit-tests
-unit-tests: $(unit_tests)
+unit-tests: $(unit_tests) ## build the unit tests
 
 -include $(wildcard $(BUILD)/common/*.d $(BUILD)/bin/*.d $(BUILD)/unit/*.d)
 
-.PHONY: clean
-clean:
+# ---- packages ----
+
+.PHONY: deps
+deps: ## install what is missing of deps.txt (OPTIONAL=1: what is optional as well)
+	@./deps.sh $(if $(filter 1,$(OPTIONAL)),optional)
+
+# ---- tests ----
+
+.PHONY: test check check-includes lint fuzz
+test: | $(after_deps) ## all that CI runs: unit tests and bats, then both under ASan and UBSan (TEST=pattern)
+	@$(MAKE) --no-print-directory $(jobs) BUILD=$(BUILD) all unit-tests check-includes
+	@$(MAKE) --no-print-directory $(jobs) BUILD=$(BUILD)/asan SANITIZE=1 all unit-tests
+	@tests/run $(if $(TEST),-k '$(TEST)') $(BUILD) $(BUILD)/asan
+
+check: ## unit tests and bats of the plain build alone (TEST=pattern)
+	@$(MAKE) --no-print-directory $(jobs) all unit-tests
+	@tests/run $(if $(TEST),-k '$(TEST)') $(BUILD)
+
+check-includes: | $(after_deps) ## who includes whom, and every header compiles alone
+	@tests/check-includes $(CC) $(FLAGS) -Wno-unused-function -fsyntax-only
+	$(say) CHECK includes
+
+scripts := deps.sh pipeline.sh .ci/run data/fetch tests/run tests/check-includes $(wildcard tests/*/run tests/*/*.sh)
+lint: ## shellcheck, and clang-tidy where it is installed
+	shellcheck $(wildcard $(scripts))
+	shellcheck -s bash -e SC2034 $(wildcard tests/cli/*.bash)
+	@if command -v clang-tidy >/dev/null; then \
+		clang-tidy --quiet --checks='-*,bugprone-*,clang-analyzer-*,-bugprone-easily-swappable-parameters,-bugprone-narrowing-conversions,-clang-analyzer-security.insecureAPI.*' \
+			--warnings-as-errors='clang-analyzer-*' $(common_sources) $(tool_sources) -- $(FLAGS) -Wno-everything; \
+	else \
+		echo 'lint: clang-tidy is not installed, C is not linted'; \
+	fi
+
+FUZZ_SECONDS ?= 60
+fuzz_sources := $(wildcard tests/fuzz/fuzz_*.c)
+fuzzers := $(fuzz_sources:tests/fuzz/%.c=$(BUILD)/fuzz/%)
+fuzz_flags := -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
+fuzz_kernels := $(isas:%=$(BUILD)/fuzz/kernels_%.o)
+fuzz_objects := $(common_sources:common/%.c=$(BUILD)/fuzz/%.o) $(fuzz_kernels)
+
+$(fuzz_kernels): $(BUILD)/fuzz/kernels_%.o: common/kernels.c $(BUILD)/flags
+	$(say) CLANG '$< ($*)'
+	$(Q)mkdir -p $(@D)
+	$(Q)clang $(fuzz_flags) $(FLAGS) $(isa_flags_$*) -DKERNEL_ISA=$* -DKERNEL_ISA_$* -MMD -MP -c -o $@ $<
+
+$(BUILD)/fuzz/%.o: common/%.c $(BUILD)/flags
+	$(say) CLANG $<
+	$(Q)mkdir -p $(@D)
+	$(Q)clang $(fuzz_flags) -fsanitize=fuzzer-no-link $(FLAGS) -MMD -MP -c -o $@ $<
+
+$(fuzzers): $(BUILD)/fuzz/%: tests/fuzz/%.c $(fuzz_objects)
+	$(say) CLANG $@
+	$(Q)clang $(fuzz_flags) -fsanitize=fuzzer $(FLAGS) -o $@ $< $(fuzz_objects) $(LIBS)
+
+fuzz: $(fuzzers) ## libFuzzer with ASan on every tests/fuzz/fuzz_*.c (FUZZ_SECONDS=60 each)
+	@tests/fuzz/run '$(BUILD)/fuzz' $(FUZZ_SECONDS) $(fuzzers)
+
+# ---- figures ----
+
+.PHONY: bench results
+bench: all ## speed figures into build/bench.tsv (BENCH=pattern: a part)
+	@tests/bench/run -o $(BUILD)/bench.tsv -b $(BUILD)/bin '$(BENCH)'
+
+results: all ## quality figures of the public splits into build/results.tsv (BENCH=pattern: a part)
+	@tests/results/run -o $(BUILD)/results.tsv '$(BENCH)'
+
+# ---- man pages, completions, installation ----
+
+man_pages := $(tools:$(BUILD)/bin/%=$(BUILD)/man/man1/%.1)
+completions := $(tools:$(BUILD)/bin/%=$(BUILD)/completions/%)
+
+$(BUILD)/man/man1/%.1: $(BUILD)/bin/%
+	$(say) MAN $@
+	$(Q)mkdir -p $(@D)
+	$(Q)$< --man >$@
+
+$(BUILD)/completions/%: $(BUILD)/bin/%
+	$(Q)mkdir -p $(@D)
+	$(Q)$< --completion >$@
+
+.PHONY: man completions install uninstall
+man: $(man_pages) ## man pages into build/man, from the tools' own option tables
+completions: $(completions)
+
+share := $(DESTDIR)$(PREFIX)/share
+install: all man completions ## tools, man pages and completions under PREFIX (/usr/local; DESTDIR is honoured)
+	install -d '$(DESTDIR)$(PREFIX)/bin' '$(share)/man/man1' '$(share)/bash-completion/completions'
+	install -m 755 $(tools) '$(DESTDIR)$(PREFIX)/bin'
+	install -m 644 $(man_pages) '$(share)/man/man1'
+	install -m 644 $(completions) '$(share)/bash-completion/completions'
+
+uninstall: ## remove what install put there
+	rm -f $(tools:$(BUILD)/bin/%='$(DESTDIR)$(PREFIX)/bin/%')
+	rm -f $(tools:$(BUILD)/bin/%='$(share)/man/man1/%.1')
+	rm -f $(tools:$(BUILD)/bin/%='$(share)/bash-completion/completions/%')
+
+# ---- the rest ----
+
+include pipeline.mk
+
+.PHONY: help clean
+help: ## this list
+	@awk 'match($$0, /^[a-z-]+:.*## /) { name = $$0; sub(/:.*/, "", name); \
+		sub(/.*## /, ""); printf "  make %-15s %s\n", name, $$0 }' Makefile pipeline.mk
+	@echo '  Settings of a build: CC CFLAGS WERROR=1 SANITIZE=1 CUDA=0|1 BUILD=folder V=1'
+
+clean: ## remove build/ (run/ and published/ stay)
 	rm -rf $(BUILD)
