@@ -10,36 +10,50 @@
 struct idmap {
 	char *text;             /* all strings, one behind the other */
 	uint64_t *offsets;      /* count + 1: where string i begins in `text` */
-	uint32_t *slots;        /* open addressing, a power of two: id + 1, 0 for empty */
-	uint32_t *tags;         /* hash bits beside each slot, so that most misses touch no text */
-	size_t text_size, text_capacity, offsets_capacity;
+	uint64_t *slots;        /* open addressing, a power of two: hash bits above, id + 1 below; 0 for empty */
+	size_t text_size, text_capacity, offsets_capacity, slot_count;
 	uint32_t count;
-	uint32_t slot_count;
-	json_t *ancestors;      /* maps this one grew from (see id_space) */
+	json_t *ancestors;      /* maps this one grew from (see id_space), without the one read below; may be NULL */
+	bool was_read;
+	uint32_t read_count;    /* of the map as it was read: an ancestor once strings are added */
+	char read_digest[33];
+	char what[16];          /* "users" or "items", as read; "" for a new map */
 };
 
-enum { IDMAP_MISSING = -1 }; /* as uint32_t */
+enum {
+	IDMAP_MISSING = -1,                      /* as uint32_t */
+	IDMAP_TEXT_MAX = STREAM_BLOCK_MAX - 4,   /* bytes of one string: a record must fit a block */
+};
 
 MUST_CHECK int idmap_init(struct idmap *map, struct error *error);
-void idmap_release(struct idmap *map);
+void idmap_release(struct idmap *map); /* a zeroed or released one is fine */
 
 /* The id of `text`, or (uint32_t)IDMAP_MISSING. */
 uint32_t idmap_find(const struct idmap *map, const char *text, size_t length);
 
-/* The id of `text`, added when it is new. CODE_DATA at 2^32 - 2 ids. */
+/* The id of `text`, added when it is new. CODE_DATA at 2^32 - 2 ids and beyond IDMAP_TEXT_MAX bytes. */
 MUST_CHECK int idmap_add(struct idmap *map, const char *text, size_t length, uint32_t *id, struct error *error);
 
 /* The string of `id` < count (not NUL-terminated). */
 const char *idmap_text(const struct idmap *map, uint32_t id, size_t *length);
 
-/* Renumbers ids in the order of their strings: by number when all are decimal integers, else bytewise. */
-MUST_CHECK int idmap_sort(struct idmap *map, struct error *error);
+/* Renumbers ids in the order of their strings: by number when all are decimal integers, else bytewise. The
+ * map is then a new one: it forgets its ancestors. `renumbered` (may be NULL) receives count new ids by old
+ * id, to be freed with mem_free. */
+MUST_CHECK int idmap_sort(struct idmap *map, uint32_t **renumbered, struct error *error);
 
 /* Identity for metadata; the caller releases it (id_space_release). */
 MUST_CHECK int idmap_space(const struct idmap *map, struct id_space *space, struct error *error);
 
-/* Reads a map; its digest is checked. Growing it afterwards records it as an ancestor when it is written. */
+/* Reads a map; its digest and those of its ancestors are checked, and that no string is there twice.
+ * Growing it afterwards records it as an ancestor when it is written. Initialises `map`; on failure there is
+ * nothing to release. */
 MUST_CHECK int idmap_read(struct idmap *map, const char *path, struct error *error);
+
+/* The same, and a map of other things than `what` ("users", "items") is CODE_DATA. */
+MUST_CHECK int idmap_read_as(struct idmap *map, const char *path, const char *what, struct error *error);
+
+/* Writes the stream to `output`; the caller commits it. */
 MUST_CHECK int idmap_write(const struct idmap *map, const char *what, struct output *output, struct error *error);
 
 #endif

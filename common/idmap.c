@@ -1,0 +1,239 @@
+/* The table from strings to dense ids: one block of text, one array of offsets, and open addressing with
+ * linear probing over XXH3 hashes. It owns that memory and promises that an id, once given, never changes,
+ * and that the order of ids depends only on the order of the calls. Files are idmap_file.c's. */
+#include "compat.h"
+
+#include <xxhash.h>
+
+#include "idmap.h"
+#include "mem.h"
+
+enum { SLOTS_FIRST = 1 << 10 };
+
+static const uint64_t id_bits = UINT32_MAX;
+
+int idmap_init(struct idmap *map, struct error *error)
+{
+	*map = (struct idmap){ .slot_count = SLOTS_FIRST };
+	map->slots = mem_alloc_zero(SLOTS_FIRST, sizeof *map->slots, error);
+	if (!map->slots || mem_grow((void **)&map->offsets, &map->offsets_capacity, SLOTS_FIRST,
+	                            sizeof *map->offsets, error)) {
+		idmap_release(map);
+		return -1;
+	}
+	map->offsets[0] = 0;
+	return 0;
+}
+
+void idmap_release(struct idmap *map)
+{
+	mem_free(map->text);
+	mem_free(map->offsets);
+	mem_free(map->slots);
+	json_decref(map->ancestors);
+	*map = (struct idmap){ 0 };
+}
+
+const char *idmap_text(const struct idmap *map, uint32_t id, size_t *length)
+{
+	*length = (size_t)(map->offsets[id + 1] - map->offsets[id]);
+	return map->text ? map->text + map->offsets[id] : "";
+}
+
+/* The slot that holds the string, or the empty one where it belongs. */
+static size_t slot_of(const struct idmap *map, const char *text, size_t length, uint64_t hash)
+{
+	size_t mask = map->slot_count - 1;
+	for (size_t at = (size_t)hash & mask;; at = (at + 1) & mask) {
+		uint64_t slot = map->slots[at];
+		if (!slot)
+			return at;
+		if ((slot ^ hash) & ~id_bits)
+			continue;
+		size_t held;
+		const char *other = idmap_text(map, (uint32_t)(slot & id_bits) - 1, &held);
+		if (held == length && memcmp(other, text, length) == 0)
+			return at;
+	}
+}
+
+uint32_t idmap_find(const struct idmap *map, const char *text, size_t length)
+{
+	uint64_t slot = map->slots[slot_of(map, text, length, XXH3_64bits(text, length))];
+	return slot ? (uint32_t)(slot & id_bits) - 1 : (uint32_t)IDMAP_MISSING;
+}
+
+/* Puts every string into a fresh table of `slot_count` slots. */
+static int index_again(struct idmap *map, size_t slot_count, struct error *error)
+{
+	uint64_t *slots = mem_alloc_zero(slot_count, sizeof *slots, error);
+	if (!slots)
+		return -1;
+	for (uint32_t id = 0; id < map->count; id++) {
+		size_t length;
+		const char *text = idmap_text(map, id, &length);
+		uint64_t hash = XXH3_64bits(text, length);
+		size_t at = (size_t)hash & (slot_count - 1);
+		while (slots[at])
+			at = (at + 1) & (slot_count - 1);
+		slots[at] = (hash & ~id_bits) | (id + 1);
+	}
+	mem_free(map->slots);
+	map->slots = slots;
+	map->slot_count = slot_count;
+	return 0;
+}
+
+int idmap_add(struct idmap *map, const char *text, size_t length, uint32_t *id, struct error *error)
+{
+	uint64_t hash = XXH3_64bits(text, length);
+	size_t at = slot_of(map, text, length, hash);
+	if (map->slots[at]) {
+		*id = (uint32_t)(map->slots[at] & id_bits) - 1;
+		return 0;
+	}
+	if (length > IDMAP_TEXT_MAX)
+		return error_set(error, CODE_DATA, "an id of %zu bytes, at most %d are allowed", length, IDMAP_TEXT_MAX);
+	if (map->count >= UINT32_MAX - 1)
+		return error_set(error, CODE_DATA, "more than %u different ids", UINT32_MAX - 1);
+	if (mem_grow((void **)&map->text, &map->text_capacity, map->text_size + length, 1, error) ||
+	    mem_grow((void **)&map->offsets, &map->offsets_capacity, (size_t)map->count + 2, sizeof *map->offsets,
+	             error))
+		return -1;
+	if (length)
+		memcpy(map->text + map->text_size, text, length);
+	map->text_size += length;
+	*id = map->count++;
+	map->offsets[map->count] = map->text_size;
+	map->slots[at] = (hash & ~id_bits) | map->count;
+	/* Two thirds full at most: linear probing stays short. */
+	if (map->count > map->slot_count / 3 * 2)
+		return index_again(map, map->slot_count * 2, error);
+	return 0;
+}
+
+/* ---- sorting ---- */
+
+struct number {
+	const char *digits; /* without leading zeros */
+	size_t length;
+	bool negative;
+};
+
+static bool number_of(const char *text, size_t length, struct number *number)
+{
+	number->negative = length > 1 && text[0] == '-';
+	size_t at = number->negative;
+	if (at == length)
+		return false;
+	for (size_t i = at; i < length; i++)
+		if (text[i] < '0' || text[i] > '9')
+			return false;
+	while (at + 1 < length && text[at] == '0')
+		at++;
+	number->digits = text + at;
+	number->length = length - at;
+	return true;
+}
+
+static int compare_bytes(const char *a, size_t a_length, const char *b, size_t b_length)
+{
+	size_t shorter = a_length < b_length ? a_length : b_length;
+	int order = shorter ? memcmp(a, b, shorter) : 0;
+	return order ? order : (a_length > b_length) - (a_length < b_length);
+}
+
+static int compare_ids_bytewise(const void *a, const void *b, void *context)
+{
+	size_t a_length, b_length;
+	const char *a_text = idmap_text(context, *(const uint32_t *)a, &a_length);
+	const char *b_text = idmap_text(context, *(const uint32_t *)b, &b_length);
+	return compare_bytes(a_text, a_length, b_text, b_length);
+}
+
+static int compare_ids_as_numbers(const void *a, const void *b, void *context)
+{
+	size_t a_length, b_length;
+	const char *a_text = idmap_text(context, *(const uint32_t *)a, &a_length);
+	const char *b_text = idmap_text(context, *(const uint32_t *)b, &b_length);
+	struct number left, right;
+	(void)number_of(a_text, a_length, &left);
+	(void)number_of(b_text, b_length, &right);
+	int order = right.negative - left.negative;
+	if (order)
+		return order;
+	order = (left.length > right.length) - (left.length < right.length);
+	if (!order)
+		order = memcmp(left.digits, right.digits, left.length);
+	if (!order) /* "7" and "07" are different ids */
+		return compare_bytes(a_text, a_length, b_text, b_length);
+	return left.negative ? -order : order;
+}
+
+static bool all_numbers(const struct idmap *map)
+{
+	struct number number;
+	for (uint32_t id = 0; id < map->count; id++) {
+		size_t length;
+		const char *text = idmap_text(map, id, &length);
+		if (!number_of(text, length, &number))
+			return false;
+	}
+	return true;
+}
+
+/* Lays text and offsets out in `order` (order[new id] = old id). */
+static int lay_out(struct idmap *map, const uint32_t *order, struct error *error)
+{
+	char *text = mem_alloc(map->text_size, 1, error);
+	uint64_t *offsets = mem_alloc((size_t)map->count + 1, sizeof *offsets, error);
+	if (!text || !offsets) {
+		mem_free(text);
+		mem_free(offsets);
+		return -1;
+	}
+	size_t used = 0;
+	offsets[0] = 0;
+	for (uint32_t id = 0; id < map->count; id++) {
+		size_t length;
+		const char *from = idmap_text(map, order[id], &length);
+		memcpy(text + used, from, length);
+		used += length;
+		offsets[id + 1] = used;
+	}
+	mem_free(map->text);
+	mem_free(map->offsets);
+	map->text = text;
+	map->text_capacity = map->text_size;
+	map->offsets = offsets;
+	map->offsets_capacity = (size_t)map->count + 1;
+	return index_again(map, map->slot_count, error);
+}
+
+int idmap_sort(struct idmap *map, uint32_t **renumbered, struct error *error)
+{
+	int result = -1;
+	uint32_t *order = mem_alloc(map->count, sizeof *order, error);
+	uint32_t *ids = renumbered ? mem_alloc(map->count, sizeof *ids, error) : NULL;
+	if (!order || (renumbered && !ids))
+		goto out;
+	for (uint32_t id = 0; id < map->count; id++)
+		order[id] = id;
+	qsort_r(order, map->count, sizeof *order, all_numbers(map) ? compare_ids_as_numbers : compare_ids_bytewise, map);
+	if (lay_out(map, order, error))
+		goto out;
+	if (ids) {
+		for (uint32_t id = 0; id < map->count; id++)
+			ids[order[id]] = id;
+		*renumbered = ids;
+		ids = NULL;
+	}
+	json_decref(map->ancestors);
+	map->ancestors = NULL;
+	map->was_read = false;
+	result = 0;
+out:
+	mem_free(order);
+	mem_free(ids);
+	return result;
+}
