@@ -25,6 +25,7 @@ enum rng_purpose {
 	RNG_PERMUTATION = 8,/* paired randomisation test */
 	RNG_SYNTH = 9,      /* synth-ratings */
 	RNG_RERANK = 10,
+	RNG_SCORE = 11,     /* the random baseline of score */
 	RNG_TEST = 255,
 };
 

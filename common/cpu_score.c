@@ -1,0 +1,179 @@
+/* Scoring on the CPU: the item half of the first layer is computed once for all items, the user half once
+ * for each user; the rest of the tower runs over blocks of pairs. Users are cut into tasks whose results
+ * land at fixed places, so threads never change the output. */
+#include "cpu_state.h"
+
+#include "mem.h"
+#include "topk.h"
+
+enum {
+	TASK_USERS = BLOCK_ROWS,      /* users a task: their halves are one product */
+	ITEM_CHUNK = 16 * BLOCK_ROWS, /* items each user of a task passes before the next ones: they stay in L2 */
+};
+
+/* Added to the ids of the truth while ranking, so that they lose every tie. */
+static const uint32_t truth_last = UINT32_C(1) << 31;
+
+struct score_job {
+	struct backend_state *state;
+	const struct score_lists *lists;
+	const struct score_top *top;
+	struct topk *best;            /* TASK_USERS heaps for each worker */
+	uint32_t *all_items;          /* 0, 1, 2, … */
+};
+
+/* Halves of z1 for rows ids[0..count) of a table, count <= BLOCK_ROWS, through the worker's input rows. */
+static void project_ids(struct backend_state *state, enum side_name which, const uint32_t *ids, size_t count,
+                        struct worker *worker, float *parts)
+{
+	const struct side *side = &state->sides[which];
+	const struct matrix *table = &state->values.matrices[side->matrix];
+	const size_t stride = side->half.inputs_padded;
+	for (size_t r = 0; r < count; r++)
+		memcpy(worker->inputs + r * stride, table->values + (size_t)ids[r] * table->stride,
+		       stride * sizeof(float));
+	state->kernels->project(worker->inputs, stride, count, &side->half, parts, state->tower.padded);
+}
+
+static void project_items(void *context, size_t shard, size_t worker)
+{
+	struct backend_state *state = context;
+	uint32_t ids[BLOCK_ROWS];
+	const size_t first = shard * BLOCK_ROWS;
+	size_t count = state->shape.items - first < BLOCK_ROWS ? state->shape.items - first : BLOCK_ROWS;
+	for (size_t r = 0; r < count; r++)
+		ids[r] = (uint32_t)(first + r);
+	project_ids(state, SIDE_ITEM, ids, count, &state->workers[worker],
+	            state->item_parts + first * state->tower.padded);
+}
+
+static int make_item_parts(struct backend_state *state, struct error *error)
+{
+	const size_t blocks = (state->shape.items + BLOCK_ROWS - 1) / BLOCK_ROWS;
+	if (!state->item_parts)
+		state->item_parts = mem_alloc_zero(blocks * BLOCK_ROWS * state->tower.padded, sizeof(float), error);
+	if (!state->item_parts)
+		return -1;
+	if (!state->item_parts_current)
+		pool_run(state->pool, blocks, project_items, state);
+	state->item_parts_current = true;
+	return 0;
+}
+
+/* Logits of one user (slot `user` of the worker's parts) with items[0..count), count <= BLOCK_ROWS. */
+static void score_items(struct backend_state *state, struct worker *worker, size_t user, const uint32_t *items,
+                        size_t count, float *logits)
+{
+	static const uint32_t same_row[BLOCK_ROWS];
+	const struct block block = {
+		.user_part = worker->parts + user * state->tower.padded,
+		.item_part = state->item_parts,
+		.user_slots = same_row,
+		.item_slots = items,
+		.count = count,
+		.scratch = worker->scratch,
+	};
+	state->kernels->score_block(&state->tower, &block, logits);
+}
+
+static void score_some_lists(void *context, size_t shard, size_t worker_number)
+{
+	struct score_job *job = context;
+	struct backend_state *state = job->state;
+	struct worker *worker = &state->workers[worker_number];
+	const struct score_lists *lists = job->lists;
+	const size_t first = shard * TASK_USERS;
+	const size_t count = lists->count - first < TASK_USERS ? lists->count - first : TASK_USERS;
+	project_ids(state, SIDE_USER, lists->users + first, count, worker, worker->parts);
+	for (size_t l = 0; l < count; l++)
+		for (size_t at = lists->offsets[first + l]; at < lists->offsets[first + l + 1]; at += BLOCK_ROWS) {
+			size_t left = lists->offsets[first + l + 1] - at;
+			score_items(state, worker, l, lists->items + at, left < BLOCK_ROWS ? left : BLOCK_ROWS,
+			            lists->scores + at);
+		}
+}
+
+int cpu_score_lists(struct backend_state *state, const struct score_lists *lists, struct error *error)
+{
+	struct score_job job = {.state = state, .lists = lists};
+	if (make_item_parts(state, error) < 0)
+		return -1;
+	pool_run(state->pool, (lists->count + TASK_USERS - 1) / TASK_USERS, score_some_lists, &job);
+	return 0;
+}
+
+/* ---- top-N over all items ---- */
+
+static bool holds(const struct interactions *interactions, uint32_t user, uint32_t item)
+{
+	return interactions && user < interactions->users && interactions_has(interactions, user, item);
+}
+
+static void offer_scores(const struct score_top *request, uint32_t user, uint32_t first_item, const float *scores,
+                         size_t count, struct topk *best)
+{
+	for (size_t i = 0; i < count; i++) {
+		uint32_t item = first_item + (uint32_t)i;
+		/* Most items fail here: only the few that would enter are looked up. */
+		if (!topk_wants(best, scores[i], item) || holds(request->seen, user, item))
+			continue;
+		topk_offer(best, scores[i], holds(request->truth, user, item) ? item + truth_last : item);
+	}
+}
+
+static void take_results(const struct score_top *request, size_t user, struct topk *best)
+{
+	topk_sort(best);
+	request->counts[user] = (uint32_t)best->count;
+	for (size_t i = 0; i < best->count; i++) {
+		request->items[user * request->top + i] = best->items[i] & ~truth_last;
+		request->scores[user * request->top + i] = best->scores[i];
+	}
+	topk_clear(best);
+}
+
+static void score_some_users(void *context, size_t shard, size_t worker_number)
+{
+	struct score_job *job = context;
+	struct backend_state *state = job->state;
+	struct worker *worker = &state->workers[worker_number];
+	struct topk *best = job->best + worker_number * TASK_USERS;
+	const struct score_top *request = job->top;
+	const size_t first = shard * TASK_USERS, items = state->shape.items;
+	const size_t count = request->count - first < TASK_USERS ? request->count - first : TASK_USERS;
+	float logits[BLOCK_ROWS];
+	project_ids(state, SIDE_USER, request->users + first, count, worker, worker->parts);
+	for (size_t chunk = 0; chunk < items; chunk += ITEM_CHUNK)
+		for (size_t u = 0; u < count; u++)
+			for (size_t at = chunk; at < items && at < chunk + ITEM_CHUNK; at += BLOCK_ROWS) {
+				size_t some = items - at < BLOCK_ROWS ? items - at : BLOCK_ROWS;
+				score_items(state, worker, u, job->all_items + at, some, logits);
+				offer_scores(request, request->users[first + u], (uint32_t)at, logits, some, &best[u]);
+			}
+	for (size_t u = 0; u < count; u++)
+		take_results(request, first + u, &best[u]);
+}
+
+int cpu_score_top(struct backend_state *state, const struct score_top *request, struct error *error)
+{
+	const size_t heaps = state->worker_count * TASK_USERS, items = state->shape.items;
+	struct score_job job = {.state = state, .top = request};
+	int result = -1;
+	job.best = mem_alloc_zero(heaps, sizeof *job.best, error);
+	job.all_items = mem_alloc(items, sizeof *job.all_items, error);
+	if (!job.best || !job.all_items || make_item_parts(state, error) < 0)
+		goto out;
+	for (size_t i = 0; i < items; i++)
+		job.all_items[i] = (uint32_t)i;
+	for (size_t h = 0; h < heaps; h++)
+		if (topk_init(&job.best[h], request->top, error) < 0)
+			goto out;
+	pool_run(state->pool, (request->count + TASK_USERS - 1) / TASK_USERS, score_some_users, &job);
+	result = 0;
+out:
+	for (size_t h = 0; job.best && h < heaps; h++)
+		topk_release(&job.best[h]);
+	mem_free(job.best);
+	mem_free(job.all_items);
+	return result;
+}

@@ -1,0 +1,277 @@
+/* One batch of training on the CPU, in four steps, each cut into shards:
+ *   project  gather the distinct rows, multiply them by their half of the first layer;
+ *   tower    blocks of samples forward and back; meanwhile the next batch is drawn;
+ *   rows     sum z1 gradients per row, back through the half, Adam on the row; meanwhile the next batch is
+ *            indexed;
+ *   dense    sum the shards' gradients of dense layers in order, Adam, transpose. */
+#include "cpu_state.h"
+
+#include <math.h>
+
+#include "maths.h"
+
+struct step {
+	struct backend_state *state;
+	const struct train_span *span;
+	struct batch *batch, *next;  /* next is NULL at the end of the span */
+	size_t side_chunks[SIDES];   /* project: tasks of each side */
+	size_t extra;                /* leading tasks that prepare the next batch */
+};
+
+enum { CHUNKS_A_SHARD = 8 };
+
+static size_t chunks_of(size_t count)
+{
+	return (count + BLOCK_ROWS - 1) / BLOCK_ROWS;
+}
+
+/* Shards for `chunks` pieces of work. Every shard's gradient is summed by the last step, so small batches
+ * get few; an even number, so that two threads share alike. */
+static size_t shards_of(size_t chunks)
+{
+	size_t shards = (chunks / CHUNKS_A_SHARD + 1) / 2 * 2;
+	if (shards < 2)
+		shards = chunks < 2 ? chunks : 2;
+	return shards < GRADIENT_SHARDS ? shards : GRADIENT_SHARDS;
+}
+
+static void project_rows(void *context, size_t shard, size_t worker)
+{
+	struct step *step = context;
+	struct backend_state *state = step->state;
+	(void)worker;
+	enum side_name which = shard < step->side_chunks[SIDE_USER] ? SIDE_USER : SIDE_ITEM;
+	size_t chunk = which == SIDE_USER ? shard : shard - step->side_chunks[SIDE_USER];
+	struct side *side = &state->sides[which];
+	const struct side_index *index = &step->batch->sides[which];
+	const struct matrix *table = &state->values.matrices[side->matrix];
+	const size_t first = chunk * BLOCK_ROWS, stride = side->half.inputs_padded;
+	const size_t count = index->count - first < BLOCK_ROWS ? index->count - first : BLOCK_ROWS;
+	for (size_t r = 0; r < count; r++)
+		memcpy(side->inputs + (first + r) * stride, table->values + index->rows[first + r] * table->stride,
+		       stride * sizeof(float));
+	state->kernels->project(side->inputs + first * stride, stride, count, &side->half,
+	                        side->parts + first * state->tower.padded, state->tower.padded);
+}
+
+static void train_blocks(struct backend_state *state, const struct batch *batch, size_t shard, struct worker *worker)
+{
+	float *gradient = state->shard_gradients + shard * state->dense_size;
+	const size_t tower_at = state->tower.layers[0].weight_at;
+	const size_t chunks = chunks_of(batch->samples), shards = state->region_shards[REGION_TOWER];
+	double loss = 0.0;
+	memset(gradient + tower_at, 0, (state->dense_size - tower_at) * sizeof(float));
+	for (size_t c = shard_begin(chunks, shards, shard); c < shard_begin(chunks, shards, shard + 1); c++) {
+		const size_t first = c * BLOCK_ROWS;
+		struct train_block train = {
+			.block = {
+				.user_part = state->sides[SIDE_USER].parts,
+				.item_part = state->sides[SIDE_ITEM].parts,
+				.user_slots = batch->sides[SIDE_USER].slots + first,
+				.item_slots = batch->sides[SIDE_ITEM].slots + first,
+				.count = batch->samples - first < BLOCK_ROWS ? batch->samples - first : BLOCK_ROWS,
+				.scratch = worker->scratch,
+			},
+			.position = first,
+			.group = 1 + (size_t)state->options.ratio,
+			.weights = batch->missing ? batch->weights + first : NULL,
+			.scale = 1.0f / (float)(batch->samples - batch->missing),
+			.z1_gradient = state->z1_gradients + first * state->tower.padded,
+			.gradient = gradient,
+			.step = state->step,
+		};
+		state->kernels->train_block(&state->tower, &train);
+		loss += train.loss;
+	}
+	state->shard_losses[shard] = loss;
+}
+
+static void tower_step(void *context, size_t shard, size_t worker)
+{
+	struct step *step = context;
+	if (shard < step->extra)
+		cpu_batch_draw(step->next, step->span, step->state->options.ratio, shard);
+	else
+		train_blocks(step->state, step->batch, shard - step->extra, &step->state->workers[worker]);
+}
+
+/* Rows [first, first + count) of the side's index: summed gradients, back through the half, Adam. */
+static void step_rows(struct backend_state *state, enum side_name which, const struct side_index *index, size_t first,
+                      size_t count, struct worker *worker, float *gradient)
+{
+	struct side *side = &state->sides[which];
+	const size_t padded = state->tower.padded, stride = side->half.inputs_padded;
+	const struct kernels *kernels = state->kernels;
+	const struct matrix *values = &state->values.matrices[side->matrix];
+	for (size_t r = 0; r < count; r++) {
+		const uint32_t *samples = index->samples + index->starts[first + r];
+		size_t uses = index->starts[first + r + 1] - index->starts[first + r];
+		kernels->sum_rows(state->z1_gradients, padded, samples, uses, worker->parts + r * padded);
+		if (which == SIDE_USER)
+			kernels->add(gradient + state->first_bias_at, worker->parts + r * padded, padded);
+	}
+	kernels->project_back(worker->parts, padded, side->inputs + first * stride, stride, count,
+	                      &side->half, worker->inputs, gradient);
+	for (size_t r = 0; r < count; r++) {
+		const size_t at = (size_t)index->rows[first + r] * values->stride;
+		const float *row_gradient = worker->inputs + r * stride;
+		if (side->gradients)
+			memcpy(side->gradients + at, row_gradient, stride * sizeof(float));
+		else
+			kernels->adam(values->values + at, state->moment1.matrices[side->matrix].values + at,
+			              state->moment2.matrices[side->matrix].values + at, row_gradient, stride,
+			              &state->adam);
+	}
+}
+
+static void row_step(void *context, size_t shard, size_t worker)
+{
+	struct step *step = context;
+	struct backend_state *state = step->state;
+	if (shard < step->extra) {
+		cpu_batch_index(state, step->next, shard == 0 ? SIDE_ITEM : SIDE_USER);
+		return;
+	}
+	shard -= step->extra;
+	enum side_name which = shard < state->region_shards[SIDE_USER] ? SIDE_USER : SIDE_ITEM;
+	if (which == SIDE_ITEM)
+		shard -= state->region_shards[SIDE_USER];
+	const struct side *side = &state->sides[which];
+	const struct side_index *index = &step->batch->sides[which];
+	float *gradient = state->shard_gradients + shard * state->dense_size;
+	memset(gradient + side->half.weight_at, 0,
+	       side->half.outputs * side->half.inputs_padded * sizeof(float));
+	if (which == SIDE_USER)
+		memset(gradient + state->first_bias_at, 0, state->tower.padded * sizeof(float));
+	const size_t chunks = chunks_of(index->count), shards = state->region_shards[which];
+	for (size_t c = shard_begin(chunks, shards, shard); c < shard_begin(chunks, shards, shard + 1); c++) {
+		size_t first = c * BLOCK_ROWS, left = index->count - first;
+		step_rows(state, which, index, first, left < BLOCK_ROWS ? left : BLOCK_ROWS, &state->workers[worker],
+		          gradient);
+	}
+}
+
+static void transpose_slice(struct backend_state *state, const struct dense_slice *slice)
+{
+	const struct dense_layer *layer = slice->layer;
+	const float *from = state->dense + slice->at;
+	float *to = state->transposed + (layer->transposed - state->transposed);
+	const size_t rows = slice->count / layer->inputs_padded;
+	for (size_t k = 0; k < layer->inputs; k++)
+		for (size_t r = 0; r < rows; r++)
+			to[k * layer->outputs_padded + slice->first_row + r] = from[r * layer->inputs_padded + k];
+}
+
+static void dense_step(void *context, size_t shard, size_t worker)
+{
+	struct step *step = context;
+	struct backend_state *state = step->state;
+	const struct dense_slice *slice = &state->slices[shard];
+	float *sum = state->shard_gradients + slice->at;
+	(void)worker;
+	for (size_t s = 1; s < state->region_shards[slice->region]; s++)
+		state->kernels->add(sum, state->shard_gradients + s * state->dense_size + slice->at, slice->count);
+	struct adam_step adam = state->adam;
+	if (!slice->layer)
+		adam.decay = 1.0f; /* biases are not decayed */
+	state->kernels->adam(state->dense + slice->at, state->dense_moment1 + slice->at,
+	                     state->dense_moment2 + slice->at, sum, slice->count, &adam);
+	if (slice->layer)
+		transpose_slice(state, slice);
+}
+
+enum { DENSE_ROWS_A_TASK = 1024 };
+
+/* Dense Adam: every row of a table, touched or not; touched gradients are cleared behind it. */
+static void table_step(void *context, size_t shard, size_t worker)
+{
+	struct step *step = context;
+	struct backend_state *state = step->state;
+	(void)worker;
+	const size_t user_tasks = (state->shape.users + DENSE_ROWS_A_TASK - 1) / DENSE_ROWS_A_TASK;
+	const struct side *side = &state->sides[shard < user_tasks ? SIDE_USER : SIDE_ITEM];
+	const struct matrix *table = &state->values.matrices[side->matrix];
+	size_t first = (shard < user_tasks ? shard : shard - user_tasks) * DENSE_ROWS_A_TASK;
+	size_t rows = table->rows - first < DENSE_ROWS_A_TASK ? table->rows - first : DENSE_ROWS_A_TASK;
+	const size_t at = first * table->stride, count = rows * table->stride;
+	state->kernels->adam(table->values + at, state->moment1.matrices[side->matrix].values + at,
+	                     state->moment2.matrices[side->matrix].values + at, side->gradients + at, count,
+	                     &state->adam);
+	memset(side->gradients + at, 0, count * sizeof(float));
+}
+
+static void set_adam(struct backend_state *state, double rate)
+{
+	const struct optimizer_options *o = &state->options.optimizer;
+	const double t = (double)state->step;
+	state->adam = (struct adam_step){
+		.rate = (float)(rate / (1.0 - maths_pow(o->beta1, t))),
+		.decay = (float)(1.0 - rate * o->weight_decay),
+		.beta1 = (float)o->beta1, .one_minus_beta1 = (float)(1.0 - o->beta1),
+		.beta2 = (float)o->beta2, .one_minus_beta2 = (float)(1.0 - o->beta2),
+		.scale2 = (float)(1.0 / sqrt(1.0 - maths_pow(o->beta2, t))),
+		.epsilon = (float)o->epsilon,
+	};
+}
+
+static void train_batch(struct step *step, double rate, struct train_result *result)
+{
+	struct backend_state *state = step->state;
+	const struct batch *batch = step->batch;
+	const bool in_line = batch->samples < INLINE_SAMPLES;
+	state->step++;
+	set_adam(state, rate);
+	state->region_shards[REGION_TOWER] = shards_of(chunks_of(batch->samples));
+	for (int s = 0; s < SIDES; s++) {
+		step->side_chunks[s] = chunks_of(batch->sides[s].count);
+		state->region_shards[s] = shards_of(step->side_chunks[s]);
+	}
+	cpu_run(state, in_line, step->side_chunks[SIDE_USER] + step->side_chunks[SIDE_ITEM], project_rows, step);
+	step->extra = step->next ? cpu_batch_pieces(step->next) : 0;
+	cpu_run(state, in_line, step->extra + state->region_shards[REGION_TOWER], tower_step, step);
+	for (size_t s = 0; s < state->region_shards[REGION_TOWER]; s++)
+		result->loss_sum += state->shard_losses[s];
+	step->extra = step->next ? SIDES : 0;
+	cpu_run(state, in_line, step->extra + state->region_shards[SIDE_USER] + state->region_shards[SIDE_ITEM],
+	        row_step, step);
+	cpu_run(state, in_line, state->slice_count, dense_step, step);
+	if (state->options.optimizer.dense_adam) {
+		size_t tasks = (state->shape.users + DENSE_ROWS_A_TASK - 1) / DENSE_ROWS_A_TASK +
+		               (state->shape.items + DENSE_ROWS_A_TASK - 1) / DENSE_ROWS_A_TASK;
+		cpu_run(state, in_line, tasks, table_step, step);
+	}
+	result->samples += batch->samples - batch->missing;
+	result->missing += batch->missing;
+}
+
+int cpu_train(struct backend_state *state, const struct train_span *span, struct train_result *result,
+              struct error *error)
+{
+	const uint64_t size = state->options.batch_groups;
+	*result = (struct train_result){0};
+	if (size == 0)
+		return error_set(error, CODE_BUG, "this backend was opened for scoring only");
+	if (span->begin >= span->end)
+		return 0;
+	struct batch *batch = &state->batches[0], *next = &state->batches[1];
+	const uint64_t first_end = span->end - span->begin < size ? span->end : span->begin + size;
+	cpu_batch_place(state, batch, span->begin, first_end);
+	for (size_t p = 0; p < cpu_batch_pieces(batch); p++)
+		cpu_batch_draw(batch, span, state->options.ratio, p);
+	cpu_batch_index(state, batch, SIDE_USER);
+	cpu_batch_index(state, batch, SIDE_ITEM);
+	state->item_parts_current = false;
+	for (uint64_t b = 0;; b++) {
+		const bool more = batch->end < span->end;
+		if (more)
+			cpu_batch_place(state, next, batch->end,
+			                span->end - batch->end < size ? span->end : batch->end + size);
+		struct step step = {.state = state, .span = span, .batch = batch, .next = more ? next : NULL};
+		train_batch(&step, span->rates[b], result);
+		if (!more)
+			return 0;
+		struct batch *swap = batch;
+		batch = next;
+		next = swap;
+	}
+}

@@ -1,0 +1,45 @@
+/* Scores for lists and for whole catalogues: by a model on a backend, or by a baseline that needs none
+ * (popularity, random). One interface for the tool, whatever gives the scores. */
+#ifndef RECPIPE_SCORER_H
+#define RECPIPE_SCORER_H
+
+#include "backend.h"
+#include "compat.h"
+#include "error.h"
+#include "interactions.h"
+#include "model.h"
+#include "records.h"
+
+enum scorer_kind { SCORE_BY_MODEL, SCORE_BY_POPULARITY, SCORE_BY_RANDOM };
+
+struct scorer {
+	enum scorer_kind kind;
+	struct model_file model;        /* SCORE_BY_MODEL */
+	const struct backend *backend;
+	struct backend_state *state;
+	uint64_t seed;                  /* SCORE_BY_RANDOM: scores depend on (seed, user, item) */
+};
+
+/* Reads the model at `path` and opens a backend for it. */
+MUST_CHECK int scorer_open_model(struct scorer *scorer, const char *path, const char *device,
+                                 const struct backend_options *options, struct error *error);
+void scorer_open_baseline(struct scorer *scorer, enum scorer_kind kind, uint64_t seed);
+void scorer_release(struct scorer *scorer);
+
+/* Scores each of `count` lists and puts it in order: descending score, ties by ascending item. */
+MUST_CHECK int scorer_lists(struct scorer *scorer, struct list *lists, size_t count, struct error *error);
+
+/* What a ranking of all items is made of. Pointers are borrowed; seen and truth may be NULL. */
+struct full_ranking {
+	uint32_t items;                      /* size of the catalogue */
+	const struct interactions *seen;     /* left out of the lists */
+	const struct interactions *truth;    /* marked relevant; loses every tie */
+	const uint32_t *popularity;          /* of each item; NULL: zeros */
+	size_t top;
+};
+
+/* The best `top` items for each of users[0..count): lists[i] for users[i], in order. */
+MUST_CHECK int scorer_top(struct scorer *scorer, const struct full_ranking *ranking, const uint32_t *users,
+                          struct list *lists, size_t count, struct error *error);
+
+#endif
