@@ -1,0 +1,77 @@
+/* Checked allocation. Everything is malloc's, so that mem_free is free. */
+#include "mem.h"
+
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+static const size_t huge_page = (size_t)2 << 20;
+
+void *mem_alloc(size_t count, size_t size, struct error *error)
+{
+	size_t bytes;
+	if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX / 2) {
+		error_set(error, CODE_SYSTEM, "out of memory: %zu elements of %zu bytes", count, size);
+		return NULL;
+	}
+	size_t alignment = bytes >= 2 * huge_page ? huge_page : MEM_ALIGNMENT;
+	size_t rounded = (bytes / MEM_ALIGNMENT + 1) * MEM_ALIGNMENT;
+	if (alignment == huge_page)
+		rounded = (bytes + huge_page - 1) / huge_page * huge_page;
+	void *block = aligned_alloc(alignment, rounded);
+	if (!block) {
+		error_set(error, CODE_SYSTEM, "out of memory: %zu bytes", bytes);
+		return NULL;
+	}
+	if (alignment == huge_page)
+		(void)madvise(block, rounded, MADV_HUGEPAGE); /* an offer: fine where it is not taken */
+	return block;
+}
+
+void *mem_alloc_zero(size_t count, size_t size, struct error *error)
+{
+	void *block = mem_alloc(count, size, error);
+	if (block)
+		memset(block, 0, count * size);
+	return block;
+}
+
+int mem_grow(void **array, size_t *capacity, size_t need, size_t size, struct error *error)
+{
+	size_t bytes, more = *capacity + *capacity / 2;
+	if (need <= *capacity)
+		return 0;
+	if (more < need)
+		more = need;
+	if (more < 16)
+		more = 16;
+	if (__builtin_mul_overflow(more, size, &bytes))
+		return error_set(error, CODE_SYSTEM, "out of memory: %zu elements of %zu bytes", more, size);
+	/* realloc moves large blocks by mremap, so that two copies are never resident. */
+	void *grown = realloc(*array, bytes);
+	if (!grown)
+		return error_set(error, CODE_SYSTEM, "out of memory: %zu bytes", bytes);
+	*array = grown;
+	*capacity = more;
+	return 0;
+}
+
+char *mem_copy_text(const char *text, size_t length, struct error *error)
+{
+	char *copy = mem_alloc(length + 1, 1, error);
+	if (!copy)
+		return NULL;
+	memcpy(copy, text, length);
+	copy[length] = '\0';
+	return copy;
+}
+
+void mem_free(void *block)
+{
+	free(block);
+}
+
+size_t mem_peak(void)
+{
+	struct rusage usage;
+	return getrusage(RUSAGE_SELF, &usage) == 0 ? (size_t)usage.ru_maxrss * 1024 : 0;
+}
