@@ -30,6 +30,10 @@ MUST_CHECK json_t *records_metadata(const char *tool, const char *options, const
 
 /* Reads "users" and "items" out of a reader's metadata; CODE_DATA when they are missing or malformed. */
 MUST_CHECK int records_info(const struct stream_reader *reader, struct stream_info *info, struct error *error);
+
+/* The same out of a JSON object, for model files; `name` is for messages. */
+MUST_CHECK int stream_info_from_json(const char *name, const json_t *metadata, struct stream_info *info,
+                                     struct error *error);
 void id_space_release(struct id_space *space);
 void stream_info_release(struct stream_info *info);
 

@@ -1,0 +1,220 @@
+/* Records of interactions, samples and lists: fields in and out of the bytes of a stream. */
+#include "records.h"
+
+#include <inttypes.h>
+
+#include "mem.h"
+
+enum {
+	INTERACTION_SIZE = 20,
+	LIST_HEAD = 12,
+	LIST_ENTRY = 13, /* item, score, popularity, relevant */
+};
+
+static int bad_id(const struct stream_reader *reader, const char *what, uint32_t id, uint32_t count,
+                  struct error *error)
+{
+	return error_set(error, CODE_DATA, "%s: record %" PRIu64 ": %s %u, expected one below %u", reader->input.name,
+	                 reader->records - reader->block_records + reader->taken, what, id, count);
+}
+
+/* ---- interactions ---- */
+
+int interaction_write(struct stream_writer *writer, const struct interaction *interaction, struct error *error)
+{
+	unsigned char *to = stream_reserve(writer, INTERACTION_SIZE, error);
+	if (!to)
+		return -1;
+	put_u32(to, interaction->user);
+	put_u32(to + 4, interaction->item);
+	put_f32(to + 8, interaction->rating);
+	put_u64(to + 12, (uint64_t)interaction->time);
+	return 0;
+}
+
+int interaction_read(struct stream_reader *reader, const struct stream_info *info, struct interaction *interaction,
+                     struct error *error)
+{
+	int result = stream_next(reader, error);
+	if (result <= 0)
+		return result;
+	const unsigned char *from = stream_take(reader, INTERACTION_SIZE, error);
+	if (!from)
+		return -1;
+	interaction->user = get_u32(from);
+	interaction->item = get_u32(from + 4);
+	interaction->rating = get_f32(from + 8);
+	interaction->time = (int64_t)get_u64(from + 12);
+	if (interaction->user >= info->users.count)
+		return bad_id(reader, "user", interaction->user, info->users.count, error);
+	if (interaction->item >= info->items.count)
+		return bad_id(reader, "item", interaction->item, info->items.count, error);
+	return 1;
+}
+
+/* ---- samples ---- */
+
+static int metadata_integer(const struct stream_reader *reader, const char *key, int64_t least, int64_t most,
+                            int64_t *value, struct error *error)
+{
+	const json_t *number = json_object_get(reader->metadata, key);
+	if (!json_is_integer(number) || json_integer_value(number) < least || json_integer_value(number) > most)
+		return error_set(error, CODE_DATA, "%s: its metadata has no usable \"%s\"", reader->input.name, key);
+	*value = json_integer_value(number);
+	return 0;
+}
+
+int sample_shape_read(const struct stream_reader *reader, struct sample_shape *shape, struct error *error)
+{
+	int64_t ratio = 0, epochs = 0, positives = 0;
+	if (metadata_integer(reader, "ratio", 0, UINT16_MAX, &ratio, error) < 0 ||
+	    metadata_integer(reader, "epochs", 1, INT32_MAX, &epochs, error) < 0 ||
+	    metadata_integer(reader, "positives", 1, UINT32_MAX, &positives, error) < 0)
+		return -1;
+	*shape = (struct sample_shape){(uint32_t)ratio, (uint32_t)epochs, (uint64_t)positives};
+	return 0;
+}
+
+int sample_write(struct stream_writer *writer, uint32_t user, const uint32_t *items, uint32_t ratio,
+                 struct error *error)
+{
+	unsigned char *to = stream_reserve(writer, 4 * ((size_t)ratio + 2), error);
+	if (!to)
+		return -1;
+	put_u32(to, user);
+	for (uint32_t i = 0; i <= ratio; i++)
+		put_u32(to + 4 * ((size_t)i + 1), items[i]);
+	return 0;
+}
+
+int sample_read(struct stream_reader *reader, const struct stream_info *info, uint32_t ratio, uint32_t *user,
+                uint32_t *items, struct error *error)
+{
+	int result = stream_next(reader, error);
+	if (result <= 0)
+		return result;
+	const unsigned char *from = stream_take(reader, 4 * ((size_t)ratio + 2), error);
+	if (!from)
+		return -1;
+	*user = get_u32(from);
+	if (*user >= info->users.count)
+		return bad_id(reader, "user", *user, info->users.count, error);
+	for (uint32_t i = 0; i <= ratio; i++) {
+		items[i] = get_u32(from + 4 * ((size_t)i + 1));
+		if (items[i] >= info->items.count && (i == 0 || items[i] != (uint32_t)NO_ITEM))
+			return bad_id(reader, "item", items[i], info->items.count, error);
+	}
+	return 1;
+}
+
+/* ---- lists ---- */
+
+int list_reserve(struct list *list, size_t count, struct error *error)
+{
+	if (count <= list->capacity)
+		return 0;
+	struct list grown = {
+		.capacity = count + count / 2,
+		.user = list->user,
+		.relevant_total = list->relevant_total,
+	};
+	grown.items = mem_alloc(grown.capacity, sizeof *grown.items, error);
+	grown.scores = mem_alloc(grown.capacity, sizeof *grown.scores, error);
+	grown.popularity = mem_alloc(grown.capacity, sizeof *grown.popularity, error);
+	grown.relevant = mem_alloc(grown.capacity, sizeof *grown.relevant, error);
+	if (!grown.items || !grown.scores || !grown.popularity || !grown.relevant) {
+		list_release(&grown);
+		return -1;
+	}
+	if (list->count > 0) {
+		memcpy(grown.items, list->items, list->count * sizeof *list->items);
+		memcpy(grown.scores, list->scores, list->count * sizeof *list->scores);
+		memcpy(grown.popularity, list->popularity, list->count * sizeof *list->popularity);
+		memcpy(grown.relevant, list->relevant, list->count * sizeof *list->relevant);
+	}
+	grown.count = list->count;
+	list_release(list);
+	*list = grown;
+	return 0;
+}
+
+void list_release(struct list *list)
+{
+	mem_free(list->items);
+	mem_free(list->scores);
+	mem_free(list->popularity);
+	mem_free(list->relevant);
+	*list = (struct list){0};
+}
+
+uint32_t list_count_max(void)
+{
+	return (STREAM_BLOCK_MAX - LIST_HEAD) / LIST_ENTRY;
+}
+
+int list_write(struct stream_writer *writer, const struct list *list, struct error *error)
+{
+	if (list->count > list_count_max())
+		return error_set(error, CODE_DATA, "user %u: a list of %u items, at most %u fit into a block", list->user,
+		                 list->count, list_count_max());
+	unsigned char *to = stream_reserve(writer, LIST_HEAD + (size_t)list->count * LIST_ENTRY, error);
+	if (!to)
+		return -1;
+	put_u32(to, list->user);
+	put_u32(to + 4, list->count);
+	put_u32(to + 8, list->relevant_total);
+	to += LIST_HEAD;
+	for (uint32_t i = 0; i < list->count; i++, to += 4)
+		put_u32(to, list->items[i]);
+	for (uint32_t i = 0; i < list->count; i++, to += 4)
+		put_f32(to, list->scores[i]);
+	for (uint32_t i = 0; i < list->count; i++, to += 4)
+		put_u32(to, list->popularity[i]);
+	memcpy(to, list->relevant, list->count);
+	return 0;
+}
+
+static int check_entry(const struct stream_reader *reader, const struct stream_info *info, const struct list *list,
+                       uint32_t i, struct error *error)
+{
+	if (list->items[i] >= info->items.count)
+		return bad_id(reader, "item", list->items[i], info->items.count, error);
+	if (list->relevant[i] > LIST_RELEVANT)
+		return error_set(error, CODE_DATA, "%s: user %u: relevance %u, expected 0 or 1", reader->input.name,
+		                 list->user, list->relevant[i]);
+	return 0;
+}
+
+int list_read(struct stream_reader *reader, const struct stream_info *info, struct list *list, struct error *error)
+{
+	int result = stream_next(reader, error);
+	if (result <= 0)
+		return result;
+	const unsigned char *from = stream_take(reader, LIST_HEAD, error);
+	if (!from)
+		return -1;
+	const uint32_t count = get_u32(from + 4);
+	list->user = get_u32(from);
+	list->relevant_total = get_u32(from + 8);
+	list->count = 0;
+	if (list->user >= info->users.count)
+		return bad_id(reader, "user", list->user, info->users.count, error);
+	from = stream_take(reader, (size_t)count * LIST_ENTRY, error); /* checks the count against the block */
+	if (!from || list_reserve(list, count, error) < 0)
+		return -1;
+	list->count = count;
+	uint32_t found = 0;
+	for (uint32_t i = 0; i < count; i++) {
+		list->items[i] = get_u32(from + 4 * (size_t)i);
+		list->scores[i] = get_f32(from + 4 * ((size_t)count + i));
+		list->popularity[i] = get_u32(from + 4 * (2 * (size_t)count + i));
+		list->relevant[i] = from[12 * (size_t)count + i];
+		if (check_entry(reader, info, list, i, error) < 0)
+			return -1;
+		found += list->relevant[i];
+	}
+	if (found > list->relevant_total)
+		return error_set(error, CODE_DATA, "%s: user %u: %u relevant items, %u in all are announced",
+		                 reader->input.name, list->user, found, list->relevant_total);
+	return 1;
+}
