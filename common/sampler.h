@@ -25,8 +25,9 @@ struct sampler {
 	const struct interactions *known; /* borrowed */
 	struct sampler_options options;
 	uint32_t *users;       /* of each positive (row order), 4 bytes each: so that a shuffled one is found at once */
-	uint32_t *order;       /* the current epoch's permutation; positives < 2^32 */
-	uint32_t epoch;        /* of `order`; UINT32_MAX when none */
+	uint32_t epoch;        /* the current one */
+	uint32_t round_keys[8];/* of the epoch's permutation, a Feistel network over the numbers of positives */
+	unsigned low_bits, high_bits;
 	uint64_t *bitmap;      /* membership by bit, when users × items is small enough; NULL: binary search */
 	uint32_t bitmap_stride;/* 64-bit words a user */
 	float *alias_keep;     /* alias table, items each; NULL when uniform */
@@ -37,8 +38,12 @@ MUST_CHECK int sampler_init(struct sampler *sampler, const struct interactions *
                             const struct sampler_options *options, struct error *error);
 void sampler_release(struct sampler *sampler);
 
-/* Makes `epoch` (from 0) the current one: draws its permutation. */
+/* Makes `epoch` (from 0) the current one: derives the keys of its permutation. */
 void sampler_start_epoch(struct sampler *sampler, uint32_t epoch);
+
+/* The positive at place `place` < known->count of the current epoch: a permutation that needs no table, so
+ * that any part of an epoch can be made by any thread or on a GPU. */
+uint32_t sampler_positive_at(const struct sampler *sampler, uint64_t place);
 
 /* Samples [begin, end) of the current epoch: users[i] and items[i * (1 + ratio)], the positive first.
  * Safe to call from several threads at once. Returns the number of negatives that do not exist. */
