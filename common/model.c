@@ -1,0 +1,149 @@
+/* Shapes, parameters and their first values.
+ *
+ * First values: embeddings are normal with deviation 0.1, hidden weights uniform with He's bound
+ * sqrt(6 / inputs), hidden biases 0.05, and the last bias the log odds of a positive among its negatives.
+ * The last is what keeps narrow ReLU towers alive: with an output of 0 the first steps pull every logit down
+ * by the same road, the small layers die together, and all logits stay equal for good. Starting at the
+ * prior leaves nothing to pull. (He et al. 2015 for the bound; Lin et al. 2017 for the prior.) */
+#include "model.h"
+
+#include <math.h>
+
+#include "maths.h"
+#include "mem.h"
+#include "options.h"
+#include "rng.h"
+
+static const double embedding_deviation = 0.1;
+static const float hidden_bias = 0.05f;
+
+static int next_width(const char **at, int64_t *width, struct error *error)
+{
+	char number[16];
+	size_t length = strcspn(*at, "-");
+	if (length == 0 || length >= sizeof number)
+		return error_set(error, CODE_USAGE, "--layers: expected widths like 128-64-32-16-8-4-1");
+	memcpy(number, *at, length);
+	number[length] = '\0';
+	if (parse_int("--layers", number, 1, MODEL_WIDTH_MAX, width, error) < 0)
+		return -1;
+	*at += length;
+	*at += **at == '-' && (*at)[1] != '\0';
+	return 0;
+}
+
+int model_shape_parse(const char *layers, struct model_shape *shape, struct error *error)
+{
+	int64_t width = 0;
+	const char *at = layers;
+	*shape = (struct model_shape){0};
+	if (next_width(&at, &width, error) < 0)
+		return -1;
+	if (width < 2 || width % 2 != 0)
+		return error_set(error, CODE_USAGE, "--layers: the first width is the two embeddings, an even number");
+	shape->user_dimension = shape->item_dimension = (uint32_t)width / 2;
+	while (*at != '\0') {
+		if (shape->layer_count == MODEL_LAYERS_MAX)
+			return error_set(error, CODE_USAGE, "--layers: more than %d layers", MODEL_LAYERS_MAX);
+		if (next_width(&at, &width, error) < 0)
+			return -1;
+		shape->widths[shape->layer_count++] = (uint32_t)width;
+	}
+	if (shape->layer_count < 2 || shape->widths[shape->layer_count - 1] != 1)
+		return error_set(error, CODE_USAGE, "--layers: expected a hidden layer at least, and a last width of 1");
+	return 0;
+}
+
+void model_shape_print(const struct model_shape *shape, char *text, size_t size)
+{
+	int used = snprintf(text, size, "%u", shape->user_dimension + shape->item_dimension);
+	for (uint32_t l = 0; l < shape->layer_count && used >= 0 && (size_t)used < size; l++)
+		used += snprintf(text + used, size - (size_t)used, "-%u", shape->widths[l]);
+}
+
+/* ---- parameters ---- */
+
+static void add_matrix(struct parameters *parameters, const char *name, uint32_t rows, uint32_t columns)
+{
+	struct matrix *matrix = &parameters->matrices[parameters->count++];
+	*matrix = (struct matrix){.rows = rows, .columns = columns};
+	snprintf(matrix->name, sizeof matrix->name, "%s", name);
+	matrix->stride = ((size_t)columns + MODEL_LANES - 1) / MODEL_LANES * MODEL_LANES;
+	parameters->size += (size_t)rows * matrix->stride;
+}
+
+int parameters_init(struct parameters *parameters, const struct model_shape *shape, struct error *error)
+{
+	char name[48];
+	uint32_t inputs = shape->user_dimension + shape->item_dimension;
+	*parameters = (struct parameters){0};
+	add_matrix(parameters, "user_embedding", shape->users, shape->user_dimension);
+	add_matrix(parameters, "item_embedding", shape->items, shape->item_dimension);
+	for (uint32_t l = 0; l < shape->layer_count; l++) {
+		snprintf(name, sizeof name, "mlp.%u.weight", l);
+		add_matrix(parameters, name, shape->widths[l], inputs);
+		snprintf(name, sizeof name, "mlp.%u.bias", l);
+		add_matrix(parameters, name, 1, shape->widths[l]);
+		inputs = shape->widths[l];
+	}
+	parameters->block = mem_alloc_zero(parameters->size, sizeof(float), error);
+	if (!parameters->block)
+		return -1;
+	float *at = parameters->block;
+	for (size_t m = 0; m < parameters->count; m++) {
+		parameters->matrices[m].values = at;
+		at += (size_t)parameters->matrices[m].rows * parameters->matrices[m].stride;
+	}
+	return 0;
+}
+
+void parameters_release(struct parameters *parameters)
+{
+	mem_free(parameters->block);
+	*parameters = (struct parameters){0};
+}
+
+void parameters_copy(struct parameters *to, const struct parameters *from)
+{
+	memcpy(to->block, from->block, from->size * sizeof(float));
+}
+
+bool parameters_finite(const struct parameters *parameters)
+{
+	/* A value that is not finite makes its difference with itself not zero; padding is zero. */
+	for (size_t i = 0; i < parameters->size; i++)
+		if (parameters->block[i] - parameters->block[i] != 0.0f)
+			return false;
+	return true;
+}
+
+/* ---- first values ---- */
+
+/* Every row has its own sequence, so a table's rows do not depend on how many there are. */
+static void draw_rows(const struct matrix *matrix, size_t number, uint32_t first, double bound, bool normal,
+                      uint64_t seed, uint32_t attempt)
+{
+	const uint32_t stream = rng_stream(RNG_INIT, attempt << 8 | (uint32_t)number);
+	for (uint32_t r = first; r < matrix->rows; r++) {
+		struct rng rng;
+		rng_init(&rng, seed, stream, r);
+		for (uint32_t c = 0; c < matrix->columns; c++)
+			matrix->values[r * matrix->stride + c] =
+				(float)(normal ? bound * rng_normal(&rng) : bound * (2 * rng_unit(&rng) - 1));
+	}
+}
+
+void model_init_values(const struct model_shape *shape, struct parameters *parameters, uint64_t seed,
+                       uint32_t attempt, uint32_t ratio, uint32_t kept_users, uint32_t kept_items, bool keep_tower)
+{
+	struct matrix *matrices = parameters->matrices;
+	draw_rows(&matrices[MATRIX_USERS], MATRIX_USERS, kept_users, embedding_deviation, true, seed, attempt);
+	draw_rows(&matrices[MATRIX_ITEMS], MATRIX_ITEMS, kept_items, embedding_deviation, true, seed, attempt);
+	for (size_t l = 0; l < shape->layer_count && !keep_tower; l++) {
+		const struct matrix *weight = &matrices[matrix_weight(l)], *bias = &matrices[matrix_bias(l)];
+		const bool last = l + 1 == shape->layer_count;
+		draw_rows(weight, matrix_weight(l), 0, sqrt(6.0 / weight->columns), false, seed, attempt);
+		for (uint32_t o = 0; o < bias->columns; o++)
+			bias->values[o] = last ? (float)(ratio ? -maths_log(ratio) : 0.0) : hidden_bias;
+	}
+}
