@@ -23,6 +23,7 @@ struct csv_reader {
 	struct input input;
 	char delimiter[3];      /* "," "\t" ";" "|" or "::" */
 	char *buffer;           /* the window of the input that holds the current record */
+	char *peeked;           /* a copy of the record that csv_peek showed */
 	size_t capacity, begin, end;
 	bool input_ended;
 	uint64_t line;          /* 1-based number of the line where the current record begins */

@@ -1,0 +1,408 @@
+/* The tokeniser: records out of a sliding window of the input.
+ *
+ * The window holds the current record whole and grows up to CSV_RECORD_MAX; a longer one is a bad record,
+ * and reading goes on behind its line. Quoted fields are unquoted in place. A quote that is never closed
+ * spoils only the line it begins in: the next record begins at the next line. */
+#include "csv.h"
+
+#include "mem.h"
+
+enum {
+	WINDOW_FIRST = 1 << 18,
+	CSV_RECORD_MAX = CSV_FIELD_MAX + (CSV_FIELD_MAX >> 1), /* one longest field and room for the others */
+	CSV_LINES_MAX = 1000, /* lines a quoted record may span, so that stray quotes stay cheap */
+};
+
+/* ---- the window ---- */
+
+/* Reads more behind what is there. Returns 1 when there is more, 0 at the end of the input. */
+static int fill_window(struct csv_reader *reader, struct error *error)
+{
+	if (reader->input_ended)
+		return 0;
+	if (reader->begin > 0 && reader->begin * 2 > reader->capacity) {
+		memmove(reader->buffer, reader->buffer + reader->begin, reader->end - reader->begin);
+		reader->end -= reader->begin;
+		reader->begin = 0;
+	}
+	/* One byte is kept free: the scanner may put a newline behind the last line. */
+	if (reader->end + 1 >= reader->capacity &&
+	    mem_grow((void **)&reader->buffer, &reader->capacity, reader->capacity + WINDOW_FIRST, 1, error) < 0)
+		return -1;
+	ptrdiff_t got = input_read(&reader->input, reader->buffer + reader->end, reader->capacity - reader->end - 1,
+	                           error);
+	if (got < 0)
+		return -1;
+	if (got == 0)
+		reader->input_ended = true;
+	reader->end += (size_t)got;
+	return got > 0;
+}
+
+enum line_verdict { LINE_FOUND, LINE_LAST, LINE_TOO_LONG, LINE_ERROR };
+
+/* Looks for a newline from `from_begin` bytes behind the window's begin on, filling the window as needed:
+ * *at is where it stands (LINE_FOUND) or where the input ends (LINE_LAST), relative to begin. */
+
+static enum line_verdict find_newline(struct csv_reader *reader, size_t from_begin, size_t *at, struct error *error)
+{
+	for (;;) {
+		const char *start = reader->buffer + reader->begin;
+		const size_t size = reader->end - reader->begin;
+		const char *newline = size > from_begin ? memchr(start + from_begin, '\n', size - from_begin) : NULL;
+		if (newline) {
+			*at = (size_t)(newline - start);
+			return LINE_FOUND;
+		}
+		if (size > CSV_RECORD_MAX)
+			return LINE_TOO_LONG;
+		from_begin = size;
+		int more = fill_window(reader, error);
+		if (more < 0)
+			return LINE_ERROR;
+		if (more == 0) {
+			*at = size;
+			return LINE_LAST;
+		}
+	}
+}
+
+/* Drops the rest of a line that is too long for the window. */
+static int skip_long_line(struct csv_reader *reader, struct error *error)
+{
+	for (;;) {
+		const char *start = reader->buffer + reader->begin;
+		const char *newline = memchr(start, '\n', reader->end - reader->begin);
+		size_t drop = newline ? (size_t)(newline - start) + 1 : reader->end - reader->begin;
+		reader->begin += drop;
+		reader->next_offset += drop;
+		if (newline) {
+			reader->next_line++;
+			return 0;
+		}
+		reader->begin = reader->end = 0;
+		int more = fill_window(reader, error);
+		if (more <= 0)
+			return more;
+	}
+}
+
+/* ---- fields ---- */
+
+static bool at_delimiter(const struct csv_reader *reader, const char *at, const char *end)
+{
+	if (*at != reader->delimiter[0])
+		return false;
+	return reader->delimiter[1] == '\0' || (at + 1 < end && at[1] == reader->delimiter[1]);
+}
+
+static bool bad(struct csv_reader *reader, const char *why)
+{
+	reader->bad = why;
+	return false;
+}
+
+/* Unquotes the field that begins at `at` (a quote) in place. Returns what follows it, or NULL: `open` tells
+ * that its closing quote may stand on a later line. */
+static char *take_quoted(struct csv_reader *reader, char *at, char *end, struct csv_field *field, bool *open)
+{
+	char *to = at;
+	field->text = at;
+	for (char *from = at + 1; from < end; from++) {
+		if (*from != '"') {
+			*to++ = *from;
+			continue;
+		}
+		if (from + 1 < end && from[1] == '"') {
+			*to++ = *from++;
+			continue;
+		}
+		field->length = (size_t)(to - at);
+		from++;
+		if (from < end && !at_delimiter(reader, from, end)) {
+			bad(reader, "text behind a closing quote");
+			return NULL;
+		}
+		return from;
+	}
+	*open = true;
+	return NULL;
+}
+
+static char *take_plain(const struct csv_reader *reader, char *at, char *end, struct csv_field *field)
+{
+	const size_t width = reader->delimiter[1] ? 2 : 1;
+	char *stop = at;
+	if (width == 1) {
+		stop = memchr(at, reader->delimiter[0], (size_t)(end - at));
+		if (!stop)
+			stop = end;
+	} else {
+		while (stop < end && !at_delimiter(reader, stop, end))
+			stop++;
+	}
+	*field = (struct csv_field){at, (size_t)(stop - at)};
+	return stop;
+}
+
+/* Quotes are followed line by line without touching the bytes, so that a record that stays open can still
+ * be given up after its first line. */
+struct quote_state {
+	bool inside, field_begins, malformed;
+};
+
+static void follow_quotes(const struct csv_reader *reader, struct quote_state *state, const char *at, const char *end)
+{
+	const size_t width = reader->delimiter[1] ? 2 : 1;
+	while (at < end && !state->malformed) {
+		if (state->inside) {
+			const char *quote = memchr(at, '"', (size_t)(end - at));
+			if (!quote)
+				return;
+			at = quote + 1;
+			if (at < end && *at == '"') {
+				at++;
+				continue;
+			}
+			state->inside = false;
+			state->malformed = at < end && *at != '\r' && *at != '\n' && !at_delimiter(reader, at, end);
+			state->field_begins = false;
+		} else if (state->field_begins && *at == '"') {
+			state->inside = true;
+			at++;
+		} else {
+			state->field_begins = at_delimiter(reader, at, end);
+			at += state->field_begins ? width : 1;
+		}
+	}
+}
+
+/* Splits [at, end) into reader->fields. False with reader->bad set when it cannot be. */
+static bool split_record(struct csv_reader *reader, char *at, char *end)
+{
+	const size_t width = reader->delimiter[1] ? 2 : 1;
+	reader->field_count = 0;
+	for (;;) {
+		bool open = false;
+		if (reader->field_count == CSV_COLUMNS_MAX)
+			return bad(reader, "too many columns");
+		struct csv_field *field = &reader->fields[reader->field_count++];
+		at = at < end && *at == '"' ? take_quoted(reader, at, end, field, &open) : take_plain(reader, at, end, field);
+		if (!at)
+			return open ? bad(reader, "a quote that is never closed") : false;
+		if (field->length > CSV_FIELD_MAX)
+			return bad(reader, "a field longer than 1 MiB");
+		if (at >= end)
+			return true;
+		at += width;
+	}
+}
+
+/* ---- records ---- */
+
+/* Where the record at the window's begin ends, relative to it. */
+struct extent {
+	size_t length;    /* without its line end */
+	size_t consumed;
+	uint64_t lines;
+};
+
+static enum csv_verdict find_record(struct csv_reader *reader, struct extent *extent, struct error *error)
+{
+	struct quote_state quotes = {.field_begins = true};
+	size_t at = 0, begin = 0, first_line = 0;
+	for (uint64_t lines = 1;; lines++, begin = at + 1) {
+		enum line_verdict verdict = find_newline(reader, begin, &at, error);
+		if (verdict == LINE_ERROR)
+			return CSV_ERROR;
+		if (verdict == LINE_TOO_LONG && lines == 1) {
+			reader->bad = "a field longer than 1 MiB";
+			return CSV_BAD;
+		}
+		const char *start = reader->buffer + reader->begin;
+		bool whole = false;
+		if (verdict != LINE_TOO_LONG) {
+			/* Only a quote can carry a record over the end of its line. */
+			if (lines > 1 || memchr(start, '"', at))
+				follow_quotes(reader, &quotes, start + begin, start + at);
+			whole = !quotes.inside && !quotes.malformed;
+		}
+		if (lines == 1) {
+			first_line = at;
+			*extent = (struct extent){at, at + (verdict == LINE_FOUND), 1};
+		}
+		if (whole) {
+			*extent = (struct extent){at, at + (verdict == LINE_FOUND), lines};
+			return CSV_RECORD;
+		}
+		/* Never closed, or closed in the wrong place: the first line alone is given up. */
+		if (verdict != LINE_FOUND || quotes.malformed || lines == CSV_LINES_MAX) {
+			*extent = (struct extent){first_line, first_line + (lines > 1 || verdict == LINE_FOUND), 1};
+			return CSV_RECORD;
+		}
+	}
+}
+
+static void consume(struct csv_reader *reader, const struct extent *extent)
+{
+	reader->begin += extent->consumed;
+	reader->next_offset += extent->consumed;
+	reader->next_line += extent->lines;
+}
+
+/* Finds the next record that is not blank: it begins at the window's begin. */
+static enum csv_verdict locate_record(struct csv_reader *reader, struct extent *extent, struct error *error)
+{
+	for (;;) {
+		reader->line = reader->next_line;
+		reader->offset = reader->next_offset;
+		reader->bad = NULL;
+		enum csv_verdict verdict = find_record(reader, extent, error);
+		if (verdict == CSV_BAD)
+			return skip_long_line(reader, error) < 0 ? CSV_ERROR : CSV_BAD;
+		if (verdict == CSV_ERROR)
+			return CSV_ERROR;
+		if (extent->consumed == 0)
+			return CSV_END;
+		const char *start = reader->buffer + reader->begin;
+		while (extent->length > 0 && start[extent->length - 1] == '\r')
+			extent->length--;
+		if (extent->length > 0)
+			return CSV_RECORD;
+		consume(reader, extent);
+	}
+}
+
+static enum csv_verdict split_bytes(struct csv_reader *reader, char *start, size_t length)
+{
+	if (memchr(start, '\0', length)) {
+		reader->bad = "a NUL byte";
+		return CSV_BAD;
+	}
+	return split_record(reader, start, start + length) ? CSV_RECORD : CSV_BAD;
+}
+
+enum csv_verdict csv_next(struct csv_reader *reader, struct error *error)
+{
+	struct extent extent;
+	enum csv_verdict verdict = locate_record(reader, &extent, error);
+	if (verdict != CSV_RECORD)
+		return verdict;
+	char *start = reader->buffer + reader->begin;
+	consume(reader, &extent);
+	return split_bytes(reader, start, extent.length);
+}
+
+enum csv_verdict csv_peek(struct csv_reader *reader, struct error *error)
+{
+	struct extent extent;
+	enum csv_verdict verdict = locate_record(reader, &extent, error);
+	if (verdict != CSV_RECORD)
+		return verdict;
+	/* Splitting unquotes in place, so a copy is split. */
+	mem_free(reader->peeked);
+	reader->peeked = mem_copy_text(reader->buffer + reader->begin, extent.length, error);
+	if (!reader->peeked)
+		return CSV_ERROR;
+	return split_bytes(reader, reader->peeked, extent.length);
+}
+
+/* ---- opening ---- */
+
+static size_t count_fields(struct csv_reader *reader, const char *delimiter, const char *line, size_t length)
+{
+	size_t count = 1;
+	bool quoted = false;
+	snprintf(reader->delimiter, sizeof reader->delimiter, "%s", delimiter);
+	for (const char *at = line; at < line + length; at++) {
+		if (*at == '"')
+			quoted = !quoted;
+		else if (!quoted && at_delimiter(reader, at, line + length))
+			count++;
+	}
+	return count;
+}
+
+/* The delimiter that gives most fields in the first line; one that gives as many in the second wins. */
+static int find_delimiter(struct csv_reader *reader, struct error *error)
+{
+	static const char *const candidates[] = {"::", ",", "\t", ";", "|"};
+	const char *best = ",";
+	size_t first = 0, second = 0, best_score = 0;
+	if (find_newline(reader, 0, &first, error) == LINE_ERROR ||
+	    find_newline(reader, first + 1, &second, error) == LINE_ERROR)
+		return -1;
+	const char *line = reader->buffer + reader->begin;
+	for (size_t c = 0; c < COUNT_OF(candidates); c++) {
+		size_t count = count_fields(reader, candidates[c], line, first);
+		bool again = second > first && count_fields(reader, candidates[c], line + first + 1,
+		                                            second - first - 1) == count;
+		size_t score = count < 2 ? 0 : 2 * count + (again ? CSV_COLUMNS_MAX : 0);
+		if (score > best_score) {
+			best_score = score;
+			best = candidates[c];
+		}
+	}
+	snprintf(reader->delimiter, sizeof reader->delimiter, "%s", best);
+	return 0;
+}
+
+static bool is_delimiter(const char *text)
+{
+	static const char *const known[] = {",", "\t", ";", "|", "::"};
+	for (size_t i = 0; i < COUNT_OF(known); i++)
+		if (strcmp(known[i], text) == 0)
+			return true;
+	return false;
+}
+
+int csv_open(struct csv_reader *reader, const char *path, const char *delimiter, struct error *error)
+{
+	*reader = (struct csv_reader){.next_line = 1};
+	if (delimiter && strcmp(delimiter, "\\t") == 0)
+		delimiter = "\t";
+	if (delimiter && !is_delimiter(delimiter))
+		return error_set(error, CODE_USAGE, "--delimiter: '%s' is unknown, expected , tab ; | or ::", delimiter);
+	if (input_open(&reader->input, path, error) < 0 ||
+	    mem_grow((void **)&reader->buffer, &reader->capacity, WINDOW_FIRST, 1, error) < 0)
+		return -1;
+	while (reader->end < 3) {
+		int more = fill_window(reader, error);
+		if (more < 0)
+			return -1;
+		if (more == 0)
+			break;
+	}
+	if (reader->end >= 3 && memcmp(reader->buffer, "\xef\xbb\xbf", 3) == 0) {
+		reader->begin = 3;
+		reader->next_offset = 3;
+	}
+	if (!delimiter)
+		return find_delimiter(reader, error);
+	snprintf(reader->delimiter, sizeof reader->delimiter, "%s", delimiter);
+	return 0;
+}
+
+void csv_release(struct csv_reader *reader)
+{
+	input_release(&reader->input);
+	mem_free(reader->buffer);
+	mem_free(reader->peeked);
+	*reader = (struct csv_reader){0};
+}
+
+int csv_write_field(struct output *output, const char *text, size_t length, char delimiter, struct error *error)
+{
+	bool plain = length == 0 || (text[0] != ' ' && text[length - 1] != ' ');
+	for (size_t i = 0; plain && i < length; i++)
+		plain = text[i] != delimiter && text[i] != '"' && text[i] != '\n' && text[i] != '\r';
+	if (plain)
+		return output_write(output, text, length, error);
+	if (output_write(output, "\"", 1, error) < 0)
+		return -1;
+	for (size_t i = 0; i < length; i++)
+		if ((text[i] == '"' && output_write(output, "\"", 1, error) < 0) ||
+		    output_write(output, text + i, 1, error) < 0)
+			return -1;
+	return output_write(output, "\"", 1, error);
+}
