@@ -1,6 +1,7 @@
 /* Outputs: a temporary beside the target, renamed when it is whole. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/stat.h>
@@ -10,7 +11,7 @@
 #include "io_signals.h"
 #include "mem.h"
 
-enum { OUTPUT_BUFFER = 1 << 20 };
+enum { OUTPUT_BUFFER = 1 << 20, LINKS_MAX = 8 };
 
 /* The folder part of a path, for the temporary and its fsync. */
 static char *folder_of(const char *path, struct error *error)
@@ -39,14 +40,18 @@ static int open_temporary(struct output *output, const struct stat *existing, st
 	if (!output->temporary)
 		return -1;
 	snprintf(output->temporary, size, "%.*s.%s.XXXXXX", folder, output->path, output->path + folder);
+	sigset_t before;
+	signals_hold(&before);
 	output->fd = mkostemp(output->temporary, O_CLOEXEC);
+	int number = errno;
+	if (output->fd >= 0)
+		output->cleanup_slot = cleanup_register(output->temporary);
+	signals_restore(&before);
 	if (output->fd < 0) {
-		int number = errno;
 		mem_free(output->temporary);
 		output->temporary = NULL;
 		return error_set_errno(error, CODE_CANNOT_CREATE, number, "%s: cannot create", output->path);
 	}
-	output->cleanup_slot = cleanup_register(output->temporary);
 	if (fchmod(output->fd, mode_for(existing)) != 0)
 		return error_set_errno(error, CODE_CANNOT_CREATE, errno, "%s: cannot set its mode", output->path);
 	return 0;
@@ -61,6 +66,32 @@ static int open_direct(struct output *output, const char *path, bool is_stdout, 
 	return 0;
 }
 
+/* Where a path leads: a link is followed, also to a file that is yet to be made, so that it goes on pointing
+ * to the file it names. */
+static char *follow(const char *path, struct error *error)
+{
+	char *real = realpath(path, NULL);
+	if (real) {
+		char *copy = mem_copy_text(real, strlen(real), error);
+		free(real);
+		return copy;
+	}
+	char link[PATH_MAX], joined[2 * PATH_MAX];
+	snprintf(joined, sizeof joined, "%s", path);
+	for (int hops = 0; hops < LINKS_MAX; hops++) {
+		ptrdiff_t length = readlink(joined, link, sizeof link - 1);
+		if (length <= 0)
+			break;
+		link[length] = '\0';
+		const char *slash = strrchr(joined, '/');
+		size_t folder = slash && link[0] != '/' ? (size_t)(slash - joined) + 1 : 0;
+		if (folder + (size_t)length >= sizeof joined)
+			break;
+		memcpy(joined + folder, link, (size_t)length + 1);
+	}
+	return mem_copy_text(joined, strlen(joined), error);
+}
+
 int output_open(struct output *output, const char *path, struct error *error)
 {
 	struct stat status;
@@ -69,11 +100,9 @@ int output_open(struct output *output, const char *path, struct error *error)
 	output->buffer = mem_alloc(OUTPUT_BUFFER, 1, error);
 	if (!output->buffer)
 		return -1;
-	/* A link is followed, so that it goes on pointing to the file it names. */
-	char *real = is_stdout ? NULL : realpath(path, NULL);
-	const char *name = is_stdout ? "(stdout)" : real ? real : path;
-	output->path = mem_copy_text(name, strlen(name), error);
-	free(real);
+	if (path[0] == '\0')
+		return error_set(error, CODE_CANNOT_CREATE, "an output has an empty name, expected a path");
+	output->path = is_stdout ? mem_copy_text("(stdout)", 8, error) : follow(path, error);
 	if (!output->path)
 		return -1;
 	if (is_stdout)

@@ -14,9 +14,7 @@ void *mem_alloc(size_t count, size_t size, struct error *error)
 		return NULL;
 	}
 	size_t alignment = bytes >= 2 * huge_page ? huge_page : MEM_ALIGNMENT;
-	size_t rounded = (bytes / MEM_ALIGNMENT + 1) * MEM_ALIGNMENT;
-	if (alignment == huge_page)
-		rounded = (bytes + huge_page - 1) / huge_page * huge_page;
+	size_t rounded = bytes ? (bytes + alignment - 1) / alignment * alignment : alignment;
 	void *block = aligned_alloc(alignment, rounded);
 	if (!block) {
 		error_set(error, CODE_SYSTEM, "out of memory: %zu bytes", bytes);

@@ -16,7 +16,8 @@ MUST_CHECK void *mem_alloc(size_t count, size_t size, struct error *error);
 MUST_CHECK void *mem_alloc_zero(size_t count, size_t size, struct error *error);
 
 /* Makes *array hold at least `need` elements of `size` bytes, growing by half again; contents kept, new
- * space uninitialised. *array may be NULL with *capacity 0. Returns 0, or -1 with *array unchanged. */
+ * space uninitialised. *array may be NULL with *capacity 0. The array is aligned as malloc's blocks are, no
+ * more. Returns 0, or -1 with *array unchanged. */
 MUST_CHECK int mem_grow(void **array, size_t *capacity, size_t need, size_t size, struct error *error);
 
 /* A copy of `length` bytes with a NUL behind them. */

@@ -1,6 +1,7 @@
 /* Parsing by table: getopt_long is fed from the tool's option_spec rows; numbers go through one parser. */
 #include "options.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <math.h>
@@ -30,9 +31,9 @@ static const struct {
 static int number_error(struct error *error, const char *what, const char *text, const char *kind, double minimum,
                         double maximum)
 {
-	if (minimum == 0 && maximum == 0)
-		return error_set(error, CODE_USAGE, "%s: '%s' is not %s", what, text, kind);
-	return error_set(error, CODE_USAGE, "%s: '%s' is not %s from %.15g to %.15g", what, text, kind, minimum, maximum);
+	char range[96];
+	options_range_text(minimum, maximum, range, sizeof range);
+	return error_set(error, CODE_USAGE, "%s: '%.200s' is not %s%s", what, text, kind, range);
 }
 
 static int64_t unit_of(const char *suffix, int64_t step)
@@ -57,7 +58,7 @@ static int parse_scaled(const char *what, const char *text, int64_t step, double
 	long long value = strtoll(text, &end, 10);
 	int64_t unit = unit_of(end, step), scaled = 0;
 	bool bounded = minimum != 0 || maximum != 0;
-	bool digits = end != text && (text[0] == '-' || text[0] == '+' || (text[0] >= '0' && text[0] <= '9'));
+	bool digits = end != text && !isspace((unsigned char)text[0]);
 	if (!digits || errno != 0 || unit == 0 || __builtin_mul_overflow(value, unit, &scaled) ||
 	    (bounded && ((double)scaled < minimum || (double)scaled > maximum)))
 		return number_error(error, what, text, "an integer", minimum, maximum);
@@ -81,7 +82,7 @@ int parse_real(const char *what, const char *text, double minimum, double maximu
 	char *end = NULL;
 	double value = strtod(text, &end);
 	bool bounded = minimum != 0 || maximum != 0;
-	if (end == text || *end != '\0' || !isfinite(value) || text[0] == ' ' ||
+	if (end == text || *end != '\0' || !isfinite(value) || isspace((unsigned char)text[0]) ||
 	    (bounded && (value < minimum || value > maximum)))
 		return number_error(error, what, text, "a number", minimum, maximum);
 	*out = value;
@@ -113,7 +114,6 @@ static int add_text(const char *what, const char *text, struct text_list *list, 
 	return 0;
 }
 
-/* A list given replaces the default's as a whole. */
 static int set_int_list(const struct option_spec *spec, const char *what, const char *text, struct int_list *list,
                         struct error *error)
 {
@@ -135,7 +135,9 @@ static int set_int_list(const struct option_spec *spec, const char *what, const 
 	}
 }
 
-static int set_value(const struct option_spec *spec, const char *text, void *values, struct error *error)
+/* A list that is given replaces the default's: `first` is the first time on this command line. */
+static int set_value(const struct option_spec *spec, const char *text, bool first, void *values,
+                     struct error *error)
 {
 	char *at = (char *)values + spec->offset, what[80];
 	snprintf(what, sizeof what, "--%s", spec->name);
@@ -155,6 +157,8 @@ static int set_value(const struct option_spec *spec, const char *text, void *val
 	case OPTION_CHOICE:
 		return set_choice(spec, what, text, (int *)(void *)at, error);
 	case OPTION_LIST:
+		if (first)
+			((struct text_list *)(void *)at)->count = 0;
 		return add_text(what, text, (struct text_list *)(void *)at, error);
 	case OPTION_INT_LIST:
 		return set_int_list(spec, what, text, (struct int_list *)(void *)at, error);
@@ -168,11 +172,13 @@ struct getopt_tables {
 	struct option longs[2 * OPTIONS_MAX + COUNT_OF(standard) + 1];
 	char negated[OPTIONS_MAX][64];
 	char shorts[2 * OPTIONS_MAX + 4];
+	bool given[OPTIONS_MAX];
 };
 
 static void make_tables(const struct tool_spec *tool, struct getopt_tables *tables)
 {
 	size_t longs = 0, shorts = 0;
+	memset(tables->given, 0, sizeof tables->given);
 	tables->shorts[shorts++] = ':'; /* tell a missing argument from an unknown option */
 	for (size_t i = 0; i < tool->option_count && i < OPTIONS_MAX; i++) {
 		const struct option_spec *spec = &tool->options[i];
@@ -205,9 +211,17 @@ static const struct option_spec *spec_of(const struct tool_spec *tool, int code)
 	return NULL;
 }
 
-static int usage_error(const struct tool_spec *tool, struct error *error, const char *problem, const char *what)
+static int usage_error(struct error *error, const char *problem, const char *what)
 {
-	return error_set(error, CODE_USAGE, "%s '%s'; see %s --help", problem, what, tool->name);
+	return error_set(error, CODE_USAGE, "%s '%.200s'", problem, what);
+}
+
+static enum options_verdict failed(const struct tool_spec *tool, struct error *error)
+{
+	size_t used = strlen(error->message);
+	if (error->code == CODE_USAGE)
+		snprintf(error->message + used, sizeof error->message - used, "; see %s --help", tool->name);
+	return OPTIONS_FAILED;
 }
 
 static int answer_standard(const struct tool_spec *tool, size_t which, struct error *error)
@@ -222,22 +236,25 @@ static int answer_standard(const struct tool_spec *tool, size_t which, struct er
 	return result;
 }
 
-static int take_option(const struct tool_spec *tool, int code, char **argv, void *values, struct error *error)
+static int take_option(const struct tool_spec *tool, struct getopt_tables *tables, int code, char **argv, void *values,
+                       struct error *error)
 {
 	const struct option_spec *spec = spec_of(tool, code);
 	char letter[8] = {'-', (char)optopt, '\0'};
 	const char *given = optopt > 0 && optopt < CODE_BASE ? letter : argv[optind - 1];
 	if (code == '?')
-		return usage_error(tool, error, "unknown option", given);
+		return usage_error(error, optopt >= CODE_BASE ? "no value is expected in option" : "unknown option", given);
 	if (code == ':')
-		return usage_error(tool, error, "a value is missing behind option", given);
+		return usage_error(error, "a value is missing behind option", given);
 	if (!spec)
 		return error_set(error, CODE_BUG, "option %d is in no table", code);
 	if (code >= CODE_BASE + NEGATED) {
 		*(bool *)((char *)values + spec->offset) = false;
 		return 0;
 	}
-	return set_value(spec, optarg, values, error);
+	bool *seen = &tables->given[spec - tool->options], first = !*seen;
+	*seen = true;
+	return set_value(spec, optarg, first, values, error);
 }
 
 enum options_verdict options_parse(const struct tool_spec *tool, int argc, char **argv, void *values,
@@ -247,23 +264,23 @@ enum options_verdict options_parse(const struct tool_spec *tool, int argc, char 
 	io_start();
 	memcpy(values, tool->defaults, tool->size);
 	make_tables(tool, &tables);
-	optind = 1;
+	optind = 0; /* glibc's way to begin afresh */
 	opterr = 0;
 	for (int code; optopt = 0, (code = getopt_long(argc, argv, tables.shorts, tables.longs, NULL)) != -1;) {
 		if (code >= STANDARD_BASE)
 			return answer_standard(tool, (size_t)(code - STANDARD_BASE), error) == 0 ? OPTIONS_DONE
 			                                                                         : OPTIONS_FAILED;
-		if (take_option(tool, code, argv, values, error) < 0)
-			return OPTIONS_FAILED;
+		if (take_option(tool, &tables, code, argv, values, error) < 0)
+			return failed(tool, error);
 	}
 	*operands = (struct operands){argv + optind, (size_t)(argc - optind)};
 	if (operands->count < tool->minimum_operands) {
-		usage_error(tool, error, "an operand is missing, expected", tool->operands);
-		return OPTIONS_FAILED;
+		usage_error(error, "an operand is missing, expected", tool->operands);
+		return failed(tool, error);
 	}
 	if (operands->count > tool->maximum_operands) {
-		usage_error(tool, error, "unexpected operand", operands->items[tool->maximum_operands]);
-		return OPTIONS_FAILED;
+		usage_error(error, "unexpected operand", operands->items[tool->maximum_operands]);
+		return failed(tool, error);
 	}
 	return OPTIONS_RUN;
 }

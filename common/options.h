@@ -75,7 +75,8 @@ MUST_CHECK enum options_verdict options_parse(const struct tool_spec *tool, int 
 
 /* "name=value" pairs of every option that differs from its default, separated by spaces: what goes into
  * the metadata of streams. Options whose name is in `skip` (NULL-terminated; paths, threads, device: what
- * must not change a byte) are left out. `text` receives at most `size` bytes with the NUL. */
+ * must not change a byte) are left out. `text` receives at most `size` bytes with the NUL; pairs that no
+ * longer fit are left out. */
 void options_describe(const struct tool_spec *tool, const void *values, const char *const *skip, char *text,
                       size_t size);
 

@@ -26,6 +26,25 @@ static const char *const standard_options[][2] = {
 	{"completion", "Print a bash completion script and exit."},
 };
 
+void options_range_text(double minimum, double maximum, char *text, size_t size)
+{
+	static const double endless = 1e15; /* bounds beyond are those of the type, no use to a reader */
+	text[0] = '\0';
+	if (minimum == 0 && maximum == 0)
+		return;
+	if (maximum >= endless)
+		snprintf(text, size, " of at least %.15g", minimum);
+	else
+		snprintf(text, size, " from %.15g to %.15g", minimum, maximum);
+}
+
+/* What stands before the name: a flag that is on by default is there to be turned off. */
+static const char *negation(const struct option_spec *spec, const void *defaults)
+{
+	bool on = spec->kind == OPTION_FLAG && *(const bool *)((const char *)defaults + spec->offset);
+	return on ? "[no-]" : "";
+}
+
 /* "N" for a value, "a|b" for a choice. */
 static void value_name(const struct option_spec *spec, char *text, size_t size)
 {
@@ -86,12 +105,12 @@ static void limits_text(const struct option_spec *spec, const void *defaults, ch
 {
 	char value[256], range[96] = "";
 	value_text(spec, defaults, value, sizeof value);
-	if (spec->minimum != 0 || spec->maximum != 0)
-		snprintf(range, sizeof range, "%.15g to %.15g", spec->minimum, spec->maximum);
+	options_range_text(spec->minimum, spec->maximum, range, sizeof range);
+	const char *bare = range[0] ? range + 1 + strcspn(range + 1, " ") + 1 : ""; /* less " from ", " of " */
 	const char *between = range[0] && value[0] ? "; " : "";
 	text[0] = '\0';
 	if (range[0] || value[0])
-		snprintf(text, size, " (%s%s%s%.200s)", range, between, value[0] ? "default " : "", value);
+		snprintf(text, size, " (%s%s%s%.200s)", bare, between, value[0] ? "default " : "", value);
 }
 
 void options_describe(const struct tool_spec *tool, const void *values, const char *const *skip, char *text,
@@ -111,8 +130,10 @@ void options_describe(const struct tool_spec *tool, const void *values, const ch
 			continue;
 		int wrote = snprintf(text + used, size - used, "%s%s=%s", used ? " " : "", spec->name,
 		                     value[0] ? value : "no");
-		if (wrote < 0 || (size_t)wrote >= size - used)
+		if (wrote < 0 || (size_t)wrote >= size - used) {
+			text[used] = '\0'; /* whole pairs only */
 			return;
+		}
 		used += (size_t)wrote;
 	}
 }
@@ -155,12 +176,13 @@ static int print_wrapped(struct output *output, size_t indent, size_t column, co
 static int print_option_help(const struct tool_spec *tool, const struct option_spec *spec, struct output *output,
                              struct error *error)
 {
-	char head[192], value[128], limits[400], help[2048];
+	char head[384], value[256], limits[400], help[2048];
 	value_name(spec, value, sizeof value);
 	char letter[8] = "    ";
 	if (spec->letter)
 		snprintf(letter, sizeof letter, "-%c, ", spec->letter);
-	int length = snprintf(head, sizeof head, "  %s--%s%s%s", letter, spec->name, value[0] ? " " : "", value);
+	int length = snprintf(head, sizeof head, "  %s--%s%s%s%s", letter, negation(spec, tool->defaults), spec->name,
+	                      value[0] ? " " : "", value);
 	limits_text(spec, tool->defaults, limits, sizeof limits);
 	snprintf(help, sizeof help, "%s%s", spec->help, limits);
 	if (output_print(output, error, "%s", head) < 0)
@@ -171,6 +193,21 @@ static int print_option_help(const struct tool_spec *tool, const struct option_s
 			return -1;
 	}
 	return print_wrapped(output, HELP_COLUMN, (size_t)length, help, error);
+}
+
+/* Never wrapped: a command is there to be copied. */
+static int print_examples_help(const char *examples, struct output *output, struct error *error)
+{
+	if (output_print(output, error, "\nExamples:\n") < 0)
+		return -1;
+	for (const char *at = examples; *at;) {
+		size_t length = strcspn(at, "\n");
+		if (output_print(output, error, "  %.*s\n", (int)length, at) < 0)
+			return -1;
+		at += length;
+		at += *at == '\n';
+	}
+	return 0;
 }
 
 int options_print_help(const struct tool_spec *tool, struct output *output, struct error *error)
@@ -191,7 +228,7 @@ int options_print_help(const struct tool_spec *tool, struct output *output, stru
 		if (print_option_help(&plain, &spec, output, error) < 0)
 			return -1;
 	}
-	if (tool->examples && output_print(output, error, "\nExamples:\n%s\n", tool->examples) < 0)
+	if (tool->examples && print_examples_help(tool->examples, output, error) < 0)
 		return -1;
 	if (output_print(output, error, "\nExit status:\n") < 0)
 		return -1;
@@ -230,14 +267,14 @@ static int print_roff(struct output *output, const char *text, struct error *err
 static int print_option_man(const struct tool_spec *tool, const struct option_spec *spec, struct output *output,
                             struct error *error)
 {
-	char value[128], limits[400], help[2048], letter[16] = "";
+	char value[256], limits[400], help[2048], letter[16] = "";
 	value_name(spec, value, sizeof value);
 	limits_text(spec, tool->defaults, limits, sizeof limits);
 	snprintf(help, sizeof help, "%s%s", spec->help, limits);
 	if (spec->letter)
 		snprintf(letter, sizeof letter, "\\fB\\-%c\\fR, ", spec->letter);
-	if (output_print(output, error, ".TP\n%s\\fB\\-\\-%s\\fR%s\\fI%s\\fR\n", letter, spec->name,
-	                 value[0] ? " " : "", value) < 0)
+	if (output_print(output, error, ".TP\n%s\\fB\\-\\-%s%s\\fR%s\\fI%s\\fR\n", letter,
+	                 negation(spec, tool->defaults)[0] ? "[no\\-]" : "", spec->name, value[0] ? " " : "", value) < 0)
 		return -1;
 	return print_roff(output, help, error);
 }
@@ -316,7 +353,8 @@ int options_print_completion(const struct tool_spec *tool, struct output *output
 	if (output_print(output, error, "\tesac\n\tif [[ $word == -* ]]; then\n\t\tCOMPREPLY=($(compgen -W '") < 0)
 		return -1;
 	for (size_t i = 0; i < tool->option_count; i++)
-		if (output_print(output, error, "--%s ", tool->options[i].name) < 0)
+		if (output_print(output, error, "--%s%s ", negation(&tool->options[i], tool->defaults)[0] ? "no-" : "",
+		                 tool->options[i].name) < 0)
 			return -1;
 	for (size_t i = 0; i < COUNT_OF(standard_options); i++)
 		if (output_print(output, error, "--%s ", standard_options[i][0]) < 0)

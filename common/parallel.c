@@ -1,7 +1,8 @@
 /* The pool: workers wait for a generation to begin, claim shards one by one, and report when none is left.
  *
  * A batch of training lasts some tens of microseconds, so a waiting thread first spins; after a while, or
- * at once when there are more threads than processors, it sleeps on a condition variable. */
+ * at once when there are more threads than processors, it sleeps on a condition variable. Every worker takes
+ * part in every generation, so `busy` reaching 0 is the one sign that work and its results are complete. */
 #include "parallel.h"
 
 #include <pthread.h>
@@ -10,7 +11,7 @@
 
 #include "mem.h"
 
-enum { SPINS = 4000 };
+enum { SPINS = 4000 }; /* 0.1 to 0.2 ms: longer than the gap between two batches of training */
 
 struct member {
 	struct pool *pool;
@@ -30,7 +31,7 @@ struct pool {
 
 	_Alignas(64) _Atomic size_t next;         /* the next shard to claim */
 	_Alignas(64) _Atomic size_t busy;         /* workers that have not finished this generation */
-	_Alignas(64) _Atomic unsigned generation; /* odd jobs: changes when work begins */
+	_Alignas(64) _Atomic unsigned generation; /* counts the calls of pool_run: changes when work begins */
 	_Atomic bool stopping;
 	pthread_mutex_t lock;
 	pthread_cond_t begin, end;
