@@ -193,18 +193,17 @@ static int build(struct interactions *interactions, struct pairs *pairs, uint32_
 	return finish_rows(interactions, error);
 }
 
-int interactions_read(struct interactions *interactions, const char *path, struct stream_info *info,
-                      struct error *error)
+int interactions_from_stream(struct interactions *interactions, struct stream_reader *reader,
+                             struct stream_info *info, struct error *error)
 {
 	int result = -1, more;
-	struct stream_reader reader = { 0 };
 	struct pairs pairs = { 0 };
 	struct interaction one;
 	*interactions = (struct interactions){ 0 };
 	*info = (struct stream_info){ 0 };
-	if (stream_reader_open(&reader, path, STREAM_INTERACTIONS, error) || records_info(&reader, info, error))
+	if (records_info(reader, info, error))
 		goto out;
-	while ((more = interaction_read(&reader, info, &one, error)) > 0)
+	while ((more = interaction_read(reader, info, &one, error)) > 0)
 		if (pairs_add(&pairs, one.user, one.item, error))
 			goto out;
 	if (more < 0)
@@ -212,12 +211,24 @@ int interactions_read(struct interactions *interactions, const char *path, struc
 	result = build(interactions, &pairs, info->users.count, info->items.count, error);
 out:
 	pairs_release(&pairs);
-	stream_reader_release(&reader);
 	if (result) {
 		interactions_release(interactions);
 		stream_info_release(info);
 		*info = (struct stream_info){ 0 };
 	}
+	return result;
+}
+
+int interactions_read(struct interactions *interactions, const char *path, struct stream_info *info,
+                      struct error *error)
+{
+	struct stream_reader reader = { 0 };
+	*interactions = (struct interactions){ 0 };
+	*info = (struct stream_info){ 0 };
+	int result = stream_reader_open(&reader, path, STREAM_INTERACTIONS, error);
+	if (result == 0)
+		result = interactions_from_stream(interactions, &reader, info, error);
+	stream_reader_release(&reader);
 	return result;
 }
 

@@ -20,6 +20,10 @@ struct interactions {
 MUST_CHECK int interactions_read(struct interactions *interactions, const char *path, struct stream_info *info,
                                  struct error *error);
 
+/* The same from a stream that is open already, for tools that find out the kind first. */
+MUST_CHECK int interactions_from_stream(struct interactions *interactions, struct stream_reader *reader,
+                                        struct stream_info *info, struct error *error);
+
 /* From `count` pairs (borrowed). Ids must be below `users` and `items`. */
 MUST_CHECK int interactions_from_pairs(struct interactions *interactions, uint32_t users, uint32_t items,
                                        const uint32_t *pair_users, const uint32_t *pair_items, uint64_t count,

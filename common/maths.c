@@ -78,3 +78,13 @@ double maths_pow(double x, double y)
 		return 1.0;
 	return x == 0 ? (y > 0 ? 0.0 : HUGE_VAL) : maths_exp(y * maths_log(x));
 }
+
+double maths_cos_pi(double x)
+{
+	/* cos(pi x) = sin(pi (1/2 - x)), an odd Taylor series on [-pi/2, pi/2]. */
+	const double a = 3.14159265358979323846 * (0.5 - x), square = a * a;
+	double sum = 1.0;
+	for (int k = 23; k >= 3; k -= 2)
+		sum = 1.0 - square / (k * (k - 1)) * sum;
+	return a * sum;
+}

@@ -39,11 +39,12 @@ struct trainer_options {
 struct trainer_inputs {
 	const struct interactions *train;  /* positives to sample from; NULL when `samples` is given */
 	struct stream_reader *samples;     /* an open stream of samples; NULL when `train` is given */
-	const struct interactions *known;  /* kept out of validation candidates; NULL: the training positives
-	                                      (with a stream: those seen in its first epoch) */
+	struct interactions *known;        /* kept out of validation candidates beside the training positives, which
+	                                      are added to it; NULL: those alone */
 	const struct interactions *valid;  /* truth of the validation; NULL: no validation */
 	const char *checkpoint_path;       /* NULL: none */
 	struct output *log;                /* TSV, one row an epoch; NULL: none */
+	bool warm;                         /* the parameters come from another model: a dead tower is an error */
 };
 
 /* Trains `model`: on entry its shape, ids and initial parameters (and, when is_checkpoint, moments, best

@@ -1,0 +1,75 @@
+/* The inside of the trainer, shared by trainer.c, trainer_feed.c and trainer_checkpoint.c. */
+#ifndef RECPIPE_TRAINER_INTERNAL_H
+#define RECPIPE_TRAINER_INTERNAL_H
+
+#include "trainer.h"
+#include "validation.h"
+
+/* Where groups come from: a sampler over interactions, or a stream of samples. From a stream the first
+ * epoch's positives are kept, so that validation knows them and a dead tower can be begun anew. */
+struct feed {
+	struct sampler sampler;
+	bool has_sampler;
+	struct stream_reader *stream;     /* NULL once its groups are no longer used */
+	struct stream_info stream_ids;
+	struct interactions collected;
+	uint32_t *pair_users, *pair_items;/* the first epoch's positives, while they come */
+	uint64_t pairs;
+	uint64_t positives;               /* groups in an epoch */
+	uint32_t *users, *items;          /* a span's groups out of the stream */
+};
+
+/* How far training has come: what a checkpoint must hold beside parameters and moments. */
+struct position {
+	uint32_t epoch;                   /* from 0; options->epochs when done */
+	uint64_t group;                   /* groups of the epoch that are done */
+	uint64_t step;                    /* batches since the start */
+	uint32_t attempt;                 /* restarts of a dead tower so far */
+	double loss_sum;                  /* of the epoch so far */
+	uint64_t samples, missing;
+	uint32_t best_epoch;              /* 1-based; 0: none yet */
+	double best_hr, best_ndcg;
+	uint32_t stale;                   /* epochs since the best */
+};
+
+struct trainer {
+	struct model_file *model;
+	const struct trainer_options *options;
+	const struct trainer_inputs *inputs;
+	const struct backend *backend;
+	struct backend_state *state;
+	struct feed feed;
+	struct validation validation;
+	bool validates;
+	struct position at;
+	json_t *log_rows;                 /* array of strings, one a finished epoch */
+	uint64_t batch_groups, span_groups;
+	double *rates;
+	double checkpoint_time;           /* when the last one was written */
+	uint64_t checkpoint_step;
+};
+
+/* trainer_feed.c */
+MUST_CHECK int feed_init(struct trainer *trainer, struct error *error);
+void feed_release(struct feed *feed);
+/* Makes the trainer's epoch the current one. */
+void feed_start_epoch(struct trainer *trainer);
+/* Sets where the groups [begin, end) of the current epoch come from. */
+MUST_CHECK int feed_span(struct trainer *trainer, struct train_span *span, struct error *error);
+/* At the end of the first epoch out of a stream: gathers its positives. */
+MUST_CHECK int feed_end_epoch(struct trainer *trainer, struct error *error);
+/* Goes on from a sampler that makes what the stream would have brought: a dead tower begins anew. */
+MUST_CHECK int feed_restart(struct trainer *trainer, struct error *error);
+/* Skips the groups that a checkpoint has behind it. */
+MUST_CHECK int feed_skip(struct trainer *trainer, struct error *error);
+/* Reads a stream to its end, so that its producer can finish and a broken end is told. */
+MUST_CHECK int feed_drain(struct trainer *trainer, struct error *error);
+/* The training positives, when they are known. */
+const struct interactions *feed_interactions(const struct trainer *trainer);
+
+/* trainer_checkpoint.c */
+MUST_CHECK int checkpoint_write(struct trainer *trainer, struct error *error);
+MUST_CHECK int checkpoint_restore(struct trainer *trainer, struct error *error);
+MUST_CHECK int checkpoint_when_due(struct trainer *trainer, struct error *error);
+
+#endif

@@ -1,0 +1,379 @@
+/* train-mlp: samples or interactions in, a model out. */
+#include <unistd.h>
+
+#include "options.h"
+#include "trainer.h"
+
+struct options {
+	const char *layers, *valid, *checkpoint, *init_from, *log, *out, *isa, *device;
+	struct text_list known;
+	int64_t epochs, batch, ratio, seed, threads, patience, candidates, checkpoint_batches, restarts;
+	double rate, warmup, alpha, weight_decay, dropout, beta1, beta2, epsilon, checkpoint_minutes;
+	int schedule, adam;
+	bool resume, quiet;
+};
+
+static const char *const schedules[] = {"constant", "linear", "cosine", NULL};
+static const char *const adams[] = {"sparse", "dense", NULL};
+static const struct options defaults = {
+	.layers = "128-64-32-16-8-4-1", .epochs = 20, .batch = 1280, .ratio = 4, .seed = 1, .patience = 5,
+	.candidates = 99, .restarts = 5, .rate = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .isa = "auto",
+	.device = "auto",
+};
+
+#define AT(member) offsetof(struct options, member)
+static const struct option_spec table[] = {
+	{'o', "out", OPTION_TEXT, AT(out), "FILE", "Where the model goes (safetensors); required.", 0, 0, NULL},
+	{'v', "valid", OPTION_TEXT, AT(valid), "FILE",
+	 "Held-out interactions that pick the best epoch: HR@10 and NDCG@10 after each epoch, the best one kept.", 0, 0,
+	 NULL},
+	{'k', "known", OPTION_LIST, AT(known), "FILE",
+	 "Further interactions to keep out of the validation candidates beside the training ones; may be repeated.", 0,
+	 0, NULL},
+	{'l', "layers", OPTION_TEXT, AT(layers), "WIDTHS",
+	 "Widths of the tower: the two embeddings together, the hidden layers, 1.", 0, 0, NULL},
+	{'e', "epochs", OPTION_INT, AT(epochs), "N", "Passes over the positives.", 1, 100000, NULL},
+	{'b', "batch", OPTION_INT, AT(batch), "N",
+	 "Samples in a batch, negatives counted; a positive and its negatives stay together.", 1, 16e6, NULL},
+	{0, "lr", OPTION_REAL, AT(rate), "X", "Learning rate of Adam.", 1e-12, 10, NULL},
+	{0, "schedule", OPTION_CHOICE, AT(schedule), NULL,
+	 "How the rate goes: constant, or falling to 0 at the last batch.", 0, 0, schedules},
+	{0, "warmup", OPTION_REAL, AT(warmup), "EPOCHS", "Epochs over which the rate rises from 0 at the start.", 0,
+	 100000, NULL},
+	{'r', "ratio", OPTION_INT, AT(ratio), "N", "Negatives a positive, drawn anew every epoch.", 0, 1024, NULL},
+	{'a', "alpha", OPTION_REAL, AT(alpha), "X", "Negatives by popularity^X; 0 is uniform.", -4, 4, NULL},
+	{0, "weight-decay", OPTION_REAL, AT(weight_decay), "X",
+	 "Decoupled weight decay (AdamW), on embedding rows when they are touched and on the tower's weights.", 0, 1000,
+	 NULL},
+	{0, "dropout", OPTION_REAL, AT(dropout), "P", "Share of hidden activations dropped in training.", 0, 0.95, NULL},
+	{0, "adam", OPTION_CHOICE, AT(adam), NULL,
+	 "sparse steps the embedding rows that a batch touches, as PyTorch's SparseAdam; dense steps every row, as its "
+	 "Adam.", 0, 0, adams},
+	{0, "beta1", OPTION_REAL, AT(beta1), "X", "Decay of Adam's first moment.", 0, 0.999999, NULL},
+	{0, "beta2", OPTION_REAL, AT(beta2), "X", "Decay of Adam's second moment.", 0, 0.99999999, NULL},
+	{0, "epsilon", OPTION_REAL, AT(epsilon), "X", "Adam's epsilon.", 1e-20, 1, NULL},
+	{'s', "seed", OPTION_INT, AT(seed), "N", "Seed of everything random.", 0, 9e18, NULL},
+	{'p', "patience", OPTION_INT, AT(patience), "N",
+	 "With --valid: stop after N epochs without a better NDCG@10; 0 never stops early.", 0, 100000, NULL},
+	{0, "candidates", OPTION_INT, AT(candidates), "N", "Unseen candidates a user in the validation.", 1, 10000, NULL},
+	{0, "restarts", OPTION_INT, AT(restarts), "N",
+	 "How often a dead tower (every logit equal) begins anew before that is an error.", 0, 100, NULL},
+	{'c', "checkpoint", OPTION_TEXT, AT(checkpoint), "FILE",
+	 "Write the state of training here after each epoch.", 0, 0, NULL},
+	{0, "checkpoint-minutes", OPTION_REAL, AT(checkpoint_minutes), "X", "… and every X minutes; 0: not.", 0, 1e6,
+	 NULL},
+	{0, "checkpoint-batches", OPTION_INT, AT(checkpoint_batches), "N", "… and every N batches; 0: not.", 0, 1e15,
+	 NULL},
+	{0, "resume", OPTION_FLAG, AT(resume), NULL,
+	 "Go on from --checkpoint when it exists: the model's bytes are those of an uninterrupted run.", 0, 0, NULL},
+	{'i', "init-from", OPTION_TEXT, AT(init_from), "MODEL",
+	 "Start from this model (warm start); users and items added since get fresh rows.", 0, 0, NULL},
+	{0, "log", OPTION_TEXT, AT(log), "FILE", "A TSV row for each epoch.", 0, 0, NULL},
+	{'j', "threads", OPTION_INT, AT(threads), "N", "Threads; 0: one a processor. Never changes a byte.", 0, 1024,
+	 NULL},
+	{0, "isa", OPTION_TEXT, AT(isa), "NAME",
+	 "Instruction set: auto, avx512, avx2 or portable. Never changes a byte.", 0, 0, NULL},
+	{0, "device", OPTION_TEXT, AT(device), "NAME", "auto, cpu, cuda or cuda:N.", 0, 0, NULL},
+	{'q', "quiet", OPTION_FLAG, AT(quiet), NULL, "Only errors on stderr.", 0, 0, NULL},
+};
+
+static const struct tool_spec tool = {
+	.name = "train-mlp",
+	.summary = "train a neural recommender",
+	.operands = "INPUT",
+	.description =
+		"Trains user and item embeddings and a ReLU tower over them (He et al. 2017) with binary "
+		"cross-entropy and Adam, and writes the model as safetensors.\n\n"
+		"INPUT is a stream of interactions, from which negatives are drawn here, or a stream of samples "
+		"from sample-neg (- is stdin): both give the same bytes. With samples, the ratio, epochs, seed "
+		"and alpha are theirs.\n\n"
+		"A loss or weight that is not finite ends training with an error, the last checkpoint kept. A "
+		"tower that has died is detected after each epoch and begun anew.",
+	.examples =
+		"train-mlp --valid valid.rec -o model.safetensors train.rec\n"
+		"  The default recipe, the best epoch kept.\n"
+		"sample-neg --ratio 4 --epochs 20 train.rec | train-mlp --valid valid.rec -o model.safetensors -\n"
+		"  The same through a pipe.",
+	.see_also = "sample-neg(1), score(1), recdump(1)",
+	.options = table,
+	.option_count = COUNT_OF(table),
+	.defaults = &defaults,
+	.size = sizeof defaults,
+	.minimum_operands = 1,
+	.maximum_operands = 1,
+};
+
+/* What the run holds open. */
+struct run {
+	struct options *options;
+	struct stream_reader samples;
+	struct interactions train, valid, known;
+	bool from_samples, warm;
+	uint64_t positives;
+	struct model_file model;
+	struct output log;
+};
+
+/* An option the stream decides: it must have been left alone or say the same. */
+static int agree(const char *name, int64_t *value, int64_t standard, int64_t stream, struct error *error)
+{
+	if (*value != standard && *value != stream)
+		return error_set(error, CODE_USAGE, "--%s %lld disagrees with the samples, which have %lld", name,
+		                 (long long)*value, (long long)stream);
+	*value = stream;
+	return 0;
+}
+
+static int take_sample_settings(struct run *run, struct error *error)
+{
+	struct options *o = run->options;
+	struct sample_shape shape;
+	const json_t *seed = json_object_get(run->samples.metadata, "seed");
+	const json_t *alpha = json_object_get(run->samples.metadata, "alpha");
+	if (sample_shape_read(&run->samples, &shape, error) < 0)
+		return -1;
+	if (!json_is_integer(seed) || !json_is_number(alpha))
+		return error_set(error, CODE_DATA, "%s: its metadata has no usable \"seed\" or \"alpha\"",
+		                 run->samples.input.name);
+	run->positives = shape.positives;
+	if (o->alpha != defaults.alpha && o->alpha != json_number_value(alpha))
+		return error_set(error, CODE_USAGE, "--alpha %g disagrees with the samples, which have %g", o->alpha,
+		                 json_number_value(alpha));
+	o->alpha = json_number_value(alpha);
+	if (agree("ratio", &o->ratio, defaults.ratio, shape.ratio, error) < 0 ||
+	    agree("epochs", &o->epochs, defaults.epochs, shape.epochs, error) < 0)
+		return -1;
+	return agree("seed", &o->seed, defaults.seed, (int64_t)json_integer_value(seed), error);
+}
+
+/* Opens INPUT as what its header says it is. */
+static int open_input(struct run *run, const char *path, struct error *error)
+{
+	struct stream_reader *reader = &run->samples;
+	if (stream_reader_open(reader, path, 0, error) < 0)
+		return -1;
+	if (reader->kind == STREAM_SAMPLES) {
+		run->from_samples = true;
+		return records_info(reader, &run->model.ids, error) < 0 ? -1 : take_sample_settings(run, error);
+	}
+	if (reader->kind != STREAM_INTERACTIONS)
+		return error_set(error, CODE_DATA, "%s: a stream of %s, expected interactions or samples",
+		                 reader->input.name, stream_kind_name(reader->kind));
+	if (interactions_from_stream(&run->train, reader, &run->model.ids, error) < 0)
+		return -1;
+	run->positives = run->train.count;
+	return 0;
+}
+
+static int read_held_out(struct run *run, const char *path, struct interactions *into, struct error *error)
+{
+	struct stream_info info = {0};
+	int result = interactions_read(into, path, &info, error);
+	if (result == 0)
+		result = records_same_ids("the training data", &run->model.ids, path, &info, error);
+	stream_info_release(&info);
+	return result;
+}
+
+static int read_others(struct run *run, struct error *error)
+{
+	const struct options *o = run->options;
+	if (o->valid && read_held_out(run, o->valid, &run->valid, error) < 0)
+		return -1;
+	for (size_t f = 0; f < o->known.count; f++) {
+		struct interactions some = {0};
+		int result = read_held_out(run, o->known.items[f], f ? &some : &run->known, error);
+		if (result == 0 && f)
+			result = interactions_merge(&run->known, &some, error);
+		interactions_release(&some);
+		if (result < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* ---- first parameters ---- */
+
+static int new_metadata(struct run *run, struct error *error)
+{
+	static const char *const skip[] = {"out", "valid", "known", "checkpoint", "checkpoint-minutes",
+	                                   "checkpoint-batches", "resume", "init-from", "log", "threads", "isa",
+	                                   "device", "quiet", NULL};
+	char options[1024], text[32];
+	options_describe(&tool, run->options, skip, options, sizeof options);
+	run->model.metadata = json_pack("{s:s, s:s}", "tool", tool.name, "options", options);
+	if (!run->model.metadata)
+		return error_set(error, CODE_SYSTEM, "out of memory for metadata");
+	snprintf(text, sizeof text, "%lld", (long long)run->options->seed);
+	json_object_set_new(run->model.metadata, "seed", json_string(text));
+	snprintf(text, sizeof text, "%llu", (unsigned long long)run->positives);
+	json_object_set_new(run->model.metadata, "positives", json_string(text));
+	return 0;
+}
+
+static int new_shape(struct run *run, struct error *error)
+{
+	if (model_shape_parse(run->options->layers, &run->model.shape, error) < 0)
+		return -1;
+	run->model.shape.users = run->model.ids.users.count;
+	run->model.shape.items = run->model.ids.items.count;
+	return parameters_init(&run->model.parameters, &run->model.shape, error);
+}
+
+static int copy_model(struct run *run, const struct model_file *old, const char *path, struct error *error)
+{
+	const struct parameters *from = &old->parameters;
+	char layers[256], old_layers[256];
+	model_shape_print(&run->model.shape, layers, sizeof layers);
+	model_shape_print(&old->shape, old_layers, sizeof old_layers);
+	if (strcmp(layers, old_layers) != 0)
+		return error_set(error, CODE_DATA, "%s: a tower of %s, expected %s", path, old_layers, layers);
+	if (!id_space_extends(&run->model.ids.users, &old->ids.users) ||
+	    !id_space_extends(&run->model.ids.items, &old->ids.items))
+		return error_set(error, CODE_DATA, "%s: its ids are not those of the data, nor ones that the data's id maps "
+		                 "grew from (encode-ids --update keeps them)", path);
+	for (size_t m = 0; m < from->count; m++)
+		memcpy(run->model.parameters.matrices[m].values, from->matrices[m].values,
+		       (size_t)from->matrices[m].rows * from->matrices[m].stride * sizeof(float));
+	return 0;
+}
+
+static int first_parameters(struct run *run, struct error *error)
+{
+	const struct options *o = run->options;
+	struct model_file old = {0};
+	int result = new_shape(run, error);
+	if (result == 0)
+		result = new_metadata(run, error);
+	if (result == 0 && o->init_from) {
+		run->warm = true;
+		result = model_read(&old, o->init_from, error);
+		if (result == 0)
+			result = copy_model(run, &old, o->init_from, error);
+	}
+	if (result == 0)
+		model_init_values(&run->model.shape, &run->model.parameters, (uint64_t)o->seed, 0, (uint32_t)o->ratio,
+		                  old.shape.users, old.shape.items, run->warm);
+	model_file_release(&old);
+	return result;
+}
+
+/* ---- resuming ---- */
+
+static int same_text(const char *path, const json_t *theirs, const json_t *ours, const char *key, struct error *error)
+{
+	const char *a = json_string_value(json_object_get(theirs, key)), *b = json_string_value(json_object_get(ours, key));
+	if (a && b && strcmp(a, b) == 0)
+		return 0;
+	return error_set(error, CODE_USAGE, "%s: cannot resume: its %s are '%s', now they are '%s'", path, key, a ? a : "",
+	                 b ? b : "");
+}
+
+static int load_checkpoint(struct run *run, struct error *error)
+{
+	static const char *const keys[] = {"options", "seed", "positives"};
+	const char *path = run->options->checkpoint;
+	struct model_file saved = {0};
+	int result = model_read(&saved, path, error);
+	if (result == 0 && !saved.is_checkpoint)
+		result = error_set(error, CODE_DATA, "%s: a model, expected a checkpoint", path);
+	if (result == 0)
+		result = records_same_ids(path, &saved.ids, "the training data", &run->model.ids, error);
+	for (size_t k = 0; result == 0 && k < COUNT_OF(keys); k++)
+		result = same_text(path, saved.metadata, run->model.metadata, keys[k], error);
+	if (result == 0) {
+		model_file_release(&run->model);
+		run->model = saved;
+		return 0;
+	}
+	model_file_release(&saved);
+	return -1;
+}
+
+static int load_start(struct run *run, struct error *error)
+{
+	const struct options *o = run->options;
+	if (first_parameters(run, error) < 0)
+		return -1;
+	if (!o->resume)
+		return 0;
+	if (access(o->checkpoint, F_OK) == 0)
+		return load_checkpoint(run, error);
+	note("%s: no checkpoint yet, starting afresh", o->checkpoint);
+	return 0;
+}
+
+/* ---- the run ---- */
+
+static int check_options(const struct options *o, struct error *error)
+{
+	if (!o->out || strcmp(o->out, "-") == 0)
+		return error_set(error, CODE_USAGE, "--out FILE is required (a model cannot go down a pipe)");
+	if (o->resume && !o->checkpoint)
+		return error_set(error, CODE_USAGE, "--resume needs --checkpoint");
+	if ((o->checkpoint_minutes > 0 || o->checkpoint_batches > 0) && !o->checkpoint)
+		return error_set(error, CODE_USAGE, "--checkpoint-minutes and --checkpoint-batches need --checkpoint");
+	return 0;
+}
+
+static struct trainer_options trainer_options(const struct options *o)
+{
+	return (struct trainer_options){
+		.seed = (uint64_t)o->seed, .epochs = (uint32_t)o->epochs, .ratio = (uint32_t)o->ratio,
+		.batch = (uint64_t)o->batch, .rate = o->rate, .schedule = o->schedule, .warmup_epochs = o->warmup,
+		.alpha = o->alpha,
+		.optimizer = {.beta1 = o->beta1, .beta2 = o->beta2, .epsilon = o->epsilon,
+		              .weight_decay = o->weight_decay, .dropout = o->dropout, .dense_adam = o->adam == 1},
+		.patience = (uint32_t)o->patience, .valid_candidates = (uint32_t)o->candidates,
+		.checkpoint_minutes = o->checkpoint_minutes, .checkpoint_batches = (uint64_t)o->checkpoint_batches,
+		.restarts = (uint32_t)o->restarts, .threads = (size_t)o->threads, .isa = o->isa, .device = o->device,
+		.quiet = o->quiet,
+	};
+}
+
+static int train(struct run *run, struct error *error)
+{
+	const struct options *o = run->options;
+	const struct trainer_options options = trainer_options(o);
+	const struct trainer_inputs inputs = {
+		.train = run->from_samples ? NULL : &run->train,
+		.samples = run->from_samples ? &run->samples : NULL,
+		.known = o->known.count ? &run->known : NULL,
+		.valid = o->valid ? &run->valid : NULL,
+		.checkpoint_path = o->checkpoint,
+		.log = o->log ? &run->log : NULL,
+		.warm = run->warm,
+	};
+	if (o->log && output_open(&run->log, o->log, error) < 0)
+		return -1;
+	if (trainer_run(&run->model, &options, &inputs, error) < 0 || model_write(&run->model, o->out, error) < 0)
+		return -1;
+	return o->log ? output_commit(&run->log, error) : 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct options options;
+	struct operands operands;
+	struct error error = {0};
+	struct run run = {.options = &options, .log = {.fd = -1}};
+	enum options_verdict verdict = options_parse(&tool, argc, argv, &options, &operands, &error);
+	if (verdict == OPTIONS_DONE)
+		return CODE_OK;
+	if (verdict == OPTIONS_FAILED || check_options(&options, &error) < 0)
+		return error_report(&error);
+	int result = open_input(&run, operands.items[0], &error);
+	if (result == 0)
+		result = read_others(&run, &error);
+	if (result == 0)
+		result = load_start(&run, &error);
+	if (result == 0)
+		result = train(&run, &error);
+	stream_reader_release(&run.samples);
+	interactions_release(&run.train);
+	interactions_release(&run.valid);
+	interactions_release(&run.known);
+	model_file_release(&run.model);
+	output_release(&run.log);
+	return result == 0 ? CODE_OK : error_report(&error);
+}
