@@ -8,7 +8,7 @@
 #include "io.h"
 
 enum {
-	CSV_COLUMNS_MAX = 256,
+	CSV_COLUMNS_MAX = 4096,
 	CSV_FIELD_MAX = 1 << 20,  /* a longer field makes the record a bad one (CSV_BAD), never an allocation by it */
 };
 
