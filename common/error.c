@@ -4,7 +4,8 @@
 #include <errno.h>
 #include <stdarg.h>
 
-static void set_message(struct error *error, enum exit_code code, const char *format, va_list arguments)
+static PRINTF_LIKE(3, 0) void set_message(struct error *error, enum exit_code code, const char *format,
+                                          va_list arguments)
 {
 	error->code = (int)code;
 	vsnprintf(error->message, sizeof error->message, format, arguments);
