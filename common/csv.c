@@ -257,6 +257,7 @@ static enum csv_verdict locate_record(struct csv_reader *reader, struct extent *
 		reader->line = reader->next_line;
 		reader->offset = reader->next_offset;
 		reader->bad = NULL;
+		reader->raw = (struct csv_field){"", 0};
 		enum csv_verdict verdict = find_record(reader, extent, error);
 		if (verdict == CSV_BAD)
 			return skip_long_line(reader, error) < 0 ? CSV_ERROR : CSV_BAD;
@@ -290,6 +291,7 @@ enum csv_verdict csv_next(struct csv_reader *reader, struct error *error)
 		return verdict;
 	char *start = reader->buffer + reader->begin;
 	consume(reader, &extent);
+	reader->raw = (struct csv_field){start, extent.length};
 	return split_bytes(reader, start, extent.length);
 }
 

@@ -33,6 +33,8 @@ struct csv_reader {
 	struct csv_field fields[CSV_COLUMNS_MAX];
 	size_t field_count;
 	const char *bad;        /* after CSV_BAD: why the record cannot be read */
+	struct csv_field raw;   /* the bytes of the current record (quotes may have been taken off); empty when it was
+	                           too long to be held */
 };
 
 /* Opens `path`. `delimiter` NULL: found from the first record (the one that gives most fields, the same

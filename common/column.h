@@ -1,0 +1,51 @@
+/* A column of unsigned integers, as many bytes wide as its largest value needs (1, 2, 4 or 8), in chunks, so
+ * that growing never copies what is there: what csvsplit holds 20 million ratings in. */
+#ifndef RECPIPE_COLUMN_H
+#define RECPIPE_COLUMN_H
+
+#include "compat.h"
+#include "error.h"
+#include "mem.h"
+
+enum { COLUMN_CHUNK_BITS = 18, COLUMN_CHUNK = 1 << COLUMN_CHUNK_BITS };
+
+struct column {
+	void **chunks;           /* of COLUMN_CHUNK values each */
+	size_t chunk_count, chunk_capacity;
+	uint64_t count;
+	unsigned width_bits;     /* 0..3: values of 1 << width_bits bytes */
+};
+
+/* A zeroed struct is an empty column. */
+MUST_CHECK int column_add(struct column *column, uint64_t value, struct error *error);
+void column_release(struct column *column);
+
+/* The value at `index` < count. */
+static inline uint64_t column_get(const struct column *column, uint64_t index)
+{
+	const void *chunk = column->chunks[index >> COLUMN_CHUNK_BITS];
+	const size_t at = index & (COLUMN_CHUNK - 1);
+	switch (column->width_bits) {
+	case 0:
+		return ((const uint8_t *)chunk)[at];
+	case 1:
+		return ((const uint16_t *)chunk)[at];
+	case 2:
+		return ((const uint32_t *)chunk)[at];
+	default:
+		return ((const uint64_t *)chunk)[at];
+	}
+}
+
+/* Signed values as small unsigned ones: 0, -1, 1, -2, … */
+static inline uint64_t column_zigzag(int64_t value)
+{
+	return ((uint64_t)value << 1) ^ (uint64_t)(value >> 63);
+}
+
+static inline int64_t column_unzigzag(uint64_t value)
+{
+	return (int64_t)(value >> 1) ^ -(int64_t)(value & 1);
+}
+
+#endif
