@@ -157,7 +157,9 @@ int output_print(struct output *output, struct error *error, const char *format,
 	va_start(arguments, format);
 	int length = vsnprintf(text, sizeof text, format, arguments);
 	va_end(arguments);
-	if (length >= 0 && (size_t)length < sizeof text)
+	if (length < 0)
+		return error_set(error, CODE_BUG, "%s: a line cannot be formatted", output->path);
+	if ((size_t)length < sizeof text)
 		return output_write(output, text, (size_t)length, error);
 	char *longer = mem_alloc((size_t)length + 1, 1, error);
 	if (!longer)

@@ -169,7 +169,7 @@ static int set_value(const struct option_spec *spec, const char *text, bool firs
 /* ---- getopt's tables ---- */
 
 struct getopt_tables {
-	struct option longs[2 * OPTIONS_MAX + COUNT_OF(standard) + 1];
+	struct option longs[OPTIONS_MAX + OPTIONS_MAX + COUNT_OF(standard) + 1];
 	char negated[OPTIONS_MAX][64];
 	char shorts[2 * OPTIONS_MAX + 4];
 	bool given[OPTIONS_MAX];

@@ -264,17 +264,31 @@ static int print_roff(struct output *output, const char *text, struct error *err
 	return output_print(output, error, "\n");
 }
 
+/* A name as roff wants it: "-" alone would be a hyphen, which cannot be pasted into a shell. */
+static const char *roff_name(const char *name, char *text, size_t size)
+{
+	size_t used = 0;
+	for (; *name && used + 3 < size; name++) {
+		if (*name == '-')
+			text[used++] = '\\';
+		text[used++] = *name;
+	}
+	text[used] = '\0';
+	return text;
+}
+
 static int print_option_man(const struct tool_spec *tool, const struct option_spec *spec, struct output *output,
                             struct error *error)
 {
-	char value[256], limits[400], help[2048], letter[16] = "";
+	char value[256], limits[400], help[2048], letter[16] = "", name[128], placeholder[384];
 	value_name(spec, value, sizeof value);
 	limits_text(spec, tool->defaults, limits, sizeof limits);
 	snprintf(help, sizeof help, "%s%s", spec->help, limits);
 	if (spec->letter)
 		snprintf(letter, sizeof letter, "\\fB\\-%c\\fR, ", spec->letter);
 	if (output_print(output, error, ".TP\n%s\\fB\\-\\-%s%s\\fR%s\\fI%s\\fR\n", letter,
-	                 negation(spec, tool->defaults)[0] ? "[no\\-]" : "", spec->name, value[0] ? " " : "", value) < 0)
+	                 negation(spec, tool->defaults)[0] ? "[no\\-]" : "", roff_name(spec->name, name, sizeof name),
+	                 value[0] ? " " : "", roff_name(value, placeholder, sizeof placeholder)) < 0)
 		return -1;
 	return print_roff(output, help, error);
 }
@@ -300,9 +314,11 @@ static int print_examples_man(const char *examples, struct output *output, struc
 
 int options_print_man(const struct tool_spec *tool, struct output *output, struct error *error)
 {
-	if (output_print(output, error, ".TH %s 1 \"\" \"recpipe %s\" \"recpipe\"\n.SH NAME\n%s \\- %s\n", tool->name,
-	                 RECPIPE_VERSION, tool->name, tool->summary) < 0 ||
-	    output_print(output, error, ".SH SYNOPSIS\n\\fB%s\\fR [\\fIOPTION\\fR]... %s\n.SH DESCRIPTION\n", tool->name,
+	char name[128];
+	roff_name(tool->name, name, sizeof name);
+	if (output_print(output, error, ".TH %s 1 \"\" \"recpipe %s\" \"recpipe\"\n.SH NAME\n%s \\- %s\n", name,
+	                 RECPIPE_VERSION, name, tool->summary) < 0 ||
+	    output_print(output, error, ".SH SYNOPSIS\n\\fB%s\\fR [\\fIOPTION\\fR]... %s\n.SH DESCRIPTION\n", name,
 	                 tool->operands) < 0 ||
 	    print_roff(output, tool->description, error) < 0 || output_print(output, error, ".SH OPTIONS\n") < 0)
 		return -1;

@@ -19,22 +19,20 @@ struct member {
 	pthread_t thread;
 };
 
+/* What every worker writes has a cache line of its own; the rest is written before a generation begins. */
 struct pool {
-	size_t threads;
+	_Alignas(64) _Atomic unsigned generation; /* counts the calls of pool_run: changes when work begins */
 	int spins;
-	struct member *members;
-	size_t started;
-
-	void (*work)(void *context, size_t shard, size_t worker);
+	void (*work)(void *context, size_t shard, size_t worker); /* NULL tells the workers to end */
 	void *context;
 	size_t shards;
-
-	_Alignas(64) _Atomic size_t next;         /* the next shard to claim */
-	_Alignas(64) _Atomic size_t busy;         /* workers that have not finished this generation */
-	_Alignas(64) _Atomic unsigned generation; /* counts the calls of pool_run: changes when work begins */
-	_Atomic bool stopping;
+	size_t threads, started;
+	struct member *members;
 	pthread_mutex_t lock;
 	pthread_cond_t begin, end;
+
+	_Alignas(64) _Atomic size_t next; /* the next shard to claim */
+	_Alignas(64) _Atomic size_t busy; /* workers that have not finished this generation */
 };
 
 static inline void relax(void)
@@ -74,7 +72,7 @@ static void *member_run(void *argument)
 	for (unsigned seen = 0;;) {
 		wait_for_generation(pool, seen);
 		seen++;
-		if (atomic_load(&pool->stopping))
+		if (!pool->work)
 			return NULL;
 		claim_shards(pool, member->number);
 		if (atomic_fetch_sub_explicit(&pool->busy, 1, memory_order_acq_rel) == 1) {
@@ -150,7 +148,7 @@ void pool_free(struct pool *pool)
 {
 	if (!pool)
 		return;
-	atomic_store(&pool->stopping, true);
+	pool->work = NULL;
 	begin_generation(pool);
 	for (size_t i = 1; i <= pool->started; i++)
 		pthread_join(pool->members[i].thread, NULL);

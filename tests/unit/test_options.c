@@ -326,7 +326,7 @@ static void test_version(void)
 static void test_man_page(void)
 {
 	static const char *const parts[] = {
-		".TH paint-it 1 ", ".SH NAME\npaint-it \\- paint things\n", ".SH SYNOPSIS\n\\fBpaint-it\\fR",
+		".TH paint\\-it 1 ", ".SH NAME\npaint\\-it \\- paint things\n", ".SH SYNOPSIS\n\\fBpaint\\-it\\fR",
 		"Paints.\n.PP\n\\&.dots and \\-dashes and back\\eslashes stay.\n", ".SH OPTIONS\n",
 		".TP\n\\fB\\-n\\fR, \\fB\\-\\-count\\fR \\fIN\\fR\nHow many. (1 to 1000000; default 5)\n",
 		"\\fB\\-\\-[no\\-]header\\fR", "\\fIred|green|blue\\fR", ".SH EXAMPLES\n.TP\npaint\\-it \\-c red x\na red x\n",
