@@ -224,14 +224,14 @@ static int read_known(struct run *run, struct error *error)
 static int write_lists(struct run *run, struct error *error)
 {
 	const struct options *o = run->options;
+	if (read_known(run, error) < 0)
+		return -1;
 	const struct candidate_options options = {
 		.known = &run->known, .truth = &run->input, .popularity = run->popularity,
 		.candidates = (size_t)o->candidates, .seed = (uint64_t)o->seed, .draw = (uint32_t)o->draw,
 		.given = o->given, .users_path = o->users, .items_path = o->items, .allow_known = o->allow_known,
 		.quiet = o->quiet, .info = &run->info,
 	};
-	if (read_known(run, error) < 0)
-		return -1;
 	json_t *metadata = new_metadata(run, error);
 	if (!metadata)
 		return -1;

@@ -1,0 +1,51 @@
+/* Raw ratings held whole for splitting: ids and rating texts once each, numbers in narrow columns. About 13
+ * bytes a rating (of the size of MovieLens 20M), beside the strings. */
+#ifndef RECPIPE_RATINGS_H
+#define RECPIPE_RATINGS_H
+
+#include "column.h"
+#include "compat.h"
+#include "csv.h"
+#include "error.h"
+#include "idmap.h"
+#include "row_errors.h"
+
+/* Where a rating goes; also the order in which the parts are written. */
+enum part { PART_TRAIN, PART_VALID, PART_TEST, PARTS, PART_DROPPED = PARTS };
+
+struct ratings {
+	struct idmap users, items, rating_texts;
+	struct column user, item, rating, time; /* time: zigzag of the distance to first_time */
+	uint8_t *part;           /* enum part of each; made by ratings_close */
+	uint64_t count;
+	int64_t first_time, earliest, latest;
+	bool has_rating, has_time;
+	uint64_t rows;           /* read, bad ones and those below the least rating included */
+	uint64_t below_minimum;
+};
+
+/* Reads `path` to its end. Ratings below `minimum` are counted and left out (pass -INFINITY for none). */
+MUST_CHECK int ratings_read(struct ratings *ratings, const char *path, const char *delimiter, const char *columns,
+                            double minimum, struct row_errors *errors, struct error *error);
+void ratings_release(struct ratings *ratings);
+
+static inline int64_t ratings_time(const struct ratings *ratings, uint64_t row)
+{
+	return (int64_t)((uint64_t)ratings->first_time +
+	                 (uint64_t)column_unzigzag(column_get(&ratings->time, row)));
+}
+
+/* Rows of each user together, in file order: order[starts[u] .. starts[u + 1]), without dropped ones. The
+ * caller frees both (mem_free). At most 2^32 - 1 rows. */
+struct user_rows {
+	uint32_t *order;
+	uint32_t *starts;
+};
+MUST_CHECK int user_rows_make(struct user_rows *rows, const struct ratings *ratings, struct error *error);
+void user_rows_release(struct user_rows *rows);
+
+/* Writes the rows of `part` as CSV in file order: userId,movieId[,rating][,timestamp], texts as they came. */
+MUST_CHECK int ratings_write(const struct ratings *ratings, enum part part, struct output *output,
+                             struct error *error);
+
+#endif

@@ -1,0 +1,250 @@
+/* csvsplit: raw ratings in, train.csv, valid.csv and test.csv out. */
+#include <inttypes.h>
+#include <math.h>
+#include <time.h>
+
+#include "options.h"
+#include "split.h"
+
+struct options {
+	const char *delimiter, *columns, *folder, *names[PARTS], *rejects, *summary, *cut;
+	double minimum, ratio, test_share;
+	int64_t core, least_user, least_item, seed, max_errors, shown;
+	int duplicates, split, ties;
+	bool valid, strict, quiet;
+};
+
+static const char *const duplicates_choices[] = {"last", "first", "error", NULL};
+static const char *const split_choices[] = {"last", "random", "ratio", "time", "users", NULL};
+static const char *const ties_choices[] = {"hash", "order", NULL};
+static const char *const part_names[PARTS] = {"train", "valid", "test"};
+static const struct options defaults = {
+	.folder = ".", .minimum = -INFINITY, .ratio = 0.8, .test_share = 0.1, .core = 1, .least_user = 1,
+	.least_item = 1, .seed = 1, .max_errors = 1000, .shown = 5, .valid = true,
+};
+
+#define AT(member) offsetof(struct options, member)
+static const struct option_spec table[] = {
+	{'O', "out", OPTION_TEXT, AT(folder), "FOLDER", "Where train.csv, valid.csv and test.csv go.", 0, 0, NULL},
+	{0, "train", OPTION_TEXT, AT(names[PART_TRAIN]), "FILE", "Another file for the training part.", 0, 0, NULL},
+	{0, "valid", OPTION_TEXT, AT(names[PART_VALID]), "FILE", "Another file for the validation part.", 0, 0, NULL},
+	{0, "test", OPTION_TEXT, AT(names[PART_TEST]), "FILE", "Another file for the test part.", 0, 0, NULL},
+	{'s', "split", OPTION_CHOICE, AT(split), NULL,
+	 "last: each user's last rating in time is the test, the one before it the validation. random: the same in a "
+	 "random order. ratio: each user's first --ratio in time train, the rest test. time: everything later than one "
+	 "moment tests. users: a share of the users is held out whole.", 0, 0, split_choices},
+	{0, "validation", OPTION_FLAG, AT(valid), NULL, "Cut a validation part off the training part in the same way.", 0,
+	 0, NULL},
+	{'r', "ratio", OPTION_REAL, AT(ratio), "X", "--split ratio: the share that trains.", 0.000001, 1, NULL},
+	{0, "test-share", OPTION_REAL, AT(test_share), "X",
+	 "--split time and users: the share of ratings, or of users, that tests.", 0.000001, 0.999999, NULL},
+	{0, "cut", OPTION_TEXT, AT(cut), "TIME", "--split time: ratings later than this (seconds since 1970) test.", 0, 0,
+	 NULL},
+	{0, "ties", OPTION_CHOICE, AT(ties), NULL,
+	 "Equal times go by a keyed hash of the user's and the item's id, or by their order in the file; never by the "
+	 "number of the item.", 0, 0, ties_choices},
+	{'m', "min-rating", OPTION_REAL, AT(minimum), "X", "Leave out ratings below X (implicit feedback).", 0, 0, NULL},
+	{0, "duplicates", OPTION_CHOICE, AT(duplicates), NULL,
+	 "Of a user's repeated ratings of an item keep the last in time (then in the file), the first, or end with an "
+	 "error.", 0, 0, duplicates_choices},
+	{'k', "k-core", OPTION_INT, AT(core), "N",
+	 "Drop users and items with fewer than N ratings until none is left.", 1, 1e9, NULL},
+	{0, "min-item", OPTION_INT, AT(least_item), "N", "Drop items with fewer than N ratings, once.", 1, 1e9, NULL},
+	{0, "min-user", OPTION_INT, AT(least_user), "N", "Then drop users with fewer than N ratings, once.", 1, 1e9, NULL},
+	{'d', "delimiter", OPTION_TEXT, AT(delimiter), "D",
+	 "The delimiter: , ; | :: or \\t. Found from the first lines when not given.", 0, 0, NULL},
+	{'c', "columns", OPTION_TEXT, AT(columns), "SPEC",
+	 "Where the columns are: user,item,rating,time in the file's order (- for one of no use), or by number or header "
+	 "name: user=3,item=sku.", 0, 0, NULL},
+	{0, "rejects", OPTION_TEXT, AT(rejects), "FILE",
+	 "Keep every row that cannot be read: line, byte offset, reason, row.", 0, 0, NULL},
+	{0, "max-errors", OPTION_INT, AT(max_errors), "N", "Rows that may be unreadable; -1: any number.", -1, 9e18, NULL},
+	{0, "strict", OPTION_FLAG, AT(strict), NULL, "The first row that cannot be read is an error.", 0, 0, NULL},
+	{0, "show-errors", OPTION_INT, AT(shown), "N", "How many such rows are told; -1: all.", -1, 9e18, NULL},
+	{0, "summary", OPTION_TEXT, AT(summary), "FILE", "Write the summary as JSON.", 0, 0, NULL},
+	{0, "seed", OPTION_INT, AT(seed), "N", "Seed of random splits and broken ties.", 0, 9e18, NULL},
+	{'q', "quiet", OPTION_FLAG, AT(quiet), NULL, "No summary on stderr.", 0, 0, NULL},
+};
+
+static const struct tool_spec tool = {
+	.name = "csvsplit",
+	.summary = "split raw ratings into train, validation and test",
+	.operands = "[RATINGS]",
+	.description =
+		"Reads ratings as delimited text (stdin by default; .gz as well): a user, an item and, where there "
+		"are any, a rating and a time. The columns are found by the header's names (userId,movieId,rating,"
+		"timestamp and their usual synonyms) or, without a header, by position. Ids are any strings.\n\n"
+		"Ratings keep their order and their text. A user with a single rating stays in the training part. "
+		"Either all files are written or none.",
+	.examples =
+		"csvsplit ratings.csv\n"
+		"  Leave one out by time, with validation.\n"
+		"csvsplit --split random --no-validation --min-rating 4 --out parts ratings.csv.gz\n"
+		"  Implicit feedback, one random item of each user held out.",
+	.see_also = "encode-ids(1)",
+	.options = table,
+	.option_count = COUNT_OF(table),
+	.defaults = &defaults,
+	.size = sizeof defaults,
+	.maximum_operands = 1,
+};
+
+/* What the run holds open. */
+struct run {
+	const struct options *options;
+	const char *path;
+	struct ratings ratings;
+	struct split_counts counts;
+	struct row_errors errors;
+	struct output parts[PARTS], rejects, summary;
+};
+
+static int read_ratings(struct run *run, struct error *error)
+{
+	const struct options *o = run->options;
+	run->errors = (struct row_errors){.most = o->strict ? 0 : o->max_errors, .shown = o->shown};
+	if (o->rejects) {
+		if (output_open(&run->rejects, o->rejects, error) < 0 ||
+		    output_print(&run->rejects, error, "line\toffset\treason\trow\n") < 0)
+			return -1;
+		run->errors.rejects = &run->rejects;
+	}
+	return ratings_read(&run->ratings, run->path, o->delimiter, o->columns, o->minimum, &run->errors, error);
+}
+
+static int split(struct run *run, struct error *error)
+{
+	const struct options *o = run->options;
+	struct split_options options = {
+		.kind = o->split, .valid = o->valid, .ratio = o->ratio, .test_share = o->test_share,
+		.has_cut = o->cut != NULL, .ties = o->ties, .seed = (uint64_t)o->seed,
+	};
+	if (o->cut && parse_int("--cut", o->cut, INT64_MIN, INT64_MAX, &options.cut, error) < 0)
+		return -1;
+	if (split_drop_duplicates(&run->ratings, o->duplicates, &run->counts, error) < 0 ||
+	    split_filter(&run->ratings, (uint32_t)o->least_user, (uint32_t)o->least_item, (uint32_t)o->core,
+	                 &run->counts, error) < 0)
+		return -1;
+	return split_cut(&run->ratings, &options, &run->counts, error);
+}
+
+static int write_part(struct run *run, enum part part, struct error *error)
+{
+	const struct options *o = run->options;
+	char path[4096];
+	snprintf(path, sizeof path, "%s/%s.csv", o->folder, part_names[part]);
+	if (part == PART_VALID && !o->valid)
+		return 0;
+	if (output_open(&run->parts[part], o->names[part] ? o->names[part] : path, error) < 0)
+		return -1;
+	return ratings_write(&run->ratings, part, &run->parts[part], error);
+}
+
+/* ---- the summary ---- */
+
+static void date(int64_t seconds, char text[32])
+{
+	const time_t moment = (time_t)seconds;
+	struct tm parts;
+	if (!gmtime_r(&moment, &parts) || strftime(text, 32, "%Y-%m-%d", &parts) == 0)
+		snprintf(text, 32, "?");
+}
+
+static double density(const struct run *run)
+{
+	const struct split_counts *c = &run->counts;
+	const uint64_t kept = c->parts[PART_TRAIN] + c->parts[PART_VALID] + c->parts[PART_TEST];
+	return (double)kept / ((double)c->users * (double)c->items);
+}
+
+static void tell(const struct run *run)
+{
+	const struct split_counts *c = &run->counts;
+	char from[32], to[32];
+	note("%" PRIu64 " rows, %" PRIu64 " unreadable, %" PRIu64 " below the least rating, %" PRIu64 " doubled, %" PRIu64
+	     " filtered", run->ratings.rows, run->errors.count, run->ratings.below_minimum, c->doubled, c->filtered);
+	note("%u users, %u items, density %.4f%%", c->users, c->items, 100 * density(run));
+	if (run->ratings.has_time) {
+		date(run->ratings.earliest, from);
+		date(run->ratings.latest, to);
+		note("from %s to %s (%" PRId64 " to %" PRId64 ")", from, to, run->ratings.earliest, run->ratings.latest);
+	} else if (run->options->split == SPLIT_LAST || run->options->split == SPLIT_RATIO) {
+		note("there are no times: the order within a user is %s", ties_choices[run->options->ties]);
+	}
+	if (run->options->split == SPLIT_TIME)
+		note("cut at %" PRId64, c->cut);
+	note("train %" PRIu64 ", valid %" PRIu64 ", test %" PRIu64, c->parts[PART_TRAIN], c->parts[PART_VALID],
+	     c->parts[PART_TEST]);
+	if (c->without_test)
+		note("%u users have too few ratings to be tested", c->without_test);
+}
+
+static int write_summary(struct run *run, struct error *error)
+{
+	const struct split_counts *c = &run->counts;
+	if (!run->options->summary)
+		return 0;
+	if (output_open(&run->summary, run->options->summary, error) < 0)
+		return -1;
+	return output_print(&run->summary, error,
+	                    "{\n  \"rows\": %" PRIu64 ",\n  \"unreadable\": %" PRIu64 ",\n  \"below_minimum\": %" PRIu64
+	                    ",\n  \"doubled\": %" PRIu64 ",\n  \"filtered\": %" PRIu64 ",\n  \"users\": %u,\n"
+	                    "  \"items\": %u,\n  \"density\": %.9f,\n  \"earliest\": %" PRId64 ",\n  \"latest\": %" PRId64
+	                    ",\n  \"train\": %" PRIu64 ",\n  \"valid\": %" PRIu64 ",\n  \"test\": %" PRIu64
+	                    ",\n  \"users_without_test\": %u\n}\n", run->ratings.rows, run->errors.count,
+	                    run->ratings.below_minimum, c->doubled, c->filtered, c->users, c->items, density(run),
+	                    run->ratings.earliest, run->ratings.latest, c->parts[PART_TRAIN], c->parts[PART_VALID],
+	                    c->parts[PART_TEST], c->without_test);
+}
+
+/* Everything is on disk before the first file takes its name. */
+static int publish(struct run *run, struct error *error)
+{
+	struct output *outputs[] = {&run->parts[PART_TRAIN], &run->parts[PART_VALID], &run->parts[PART_TEST],
+	                            &run->rejects, &run->summary};
+	for (int pass = 0; pass < 2; pass++)
+		for (size_t i = 0; i < COUNT_OF(outputs); i++)
+			if (outputs[i]->fd >= 0 && (pass == 0 ? output_prepare(outputs[i], error)
+			                                      : output_commit(outputs[i], error)) < 0)
+				return -1;
+	return 0;
+}
+
+static void release(struct run *run)
+{
+	ratings_release(&run->ratings);
+	for (int p = 0; p < PARTS; p++)
+		output_release(&run->parts[p]);
+	output_release(&run->rejects);
+	output_release(&run->summary);
+}
+
+int main(int argc, char **argv)
+{
+	struct options options;
+	struct operands operands;
+	struct error error = {0};
+	const struct output closed = {.fd = -1};
+	struct run run = {.options = &options, .path = "-", .parts = {closed, closed, closed}, .rejects = closed,
+	                  .summary = closed};
+	enum options_verdict verdict = options_parse(&tool, argc, argv, &options, &operands, &error);
+	if (verdict == OPTIONS_DONE)
+		return CODE_OK;
+	if (verdict == OPTIONS_FAILED)
+		return error_report(&error);
+	if (operands.count)
+		run.path = operands.items[0];
+	int result = read_ratings(&run, &error);
+	if (result == 0)
+		result = split(&run, &error);
+	for (int part = 0; result == 0 && part < PARTS; part++)
+		result = write_part(&run, (enum part)part, &error);
+	if (result == 0)
+		result = write_summary(&run, &error);
+	if (result == 0)
+		result = publish(&run, &error);
+	if (result == 0 && !options.quiet)
+		tell(&run);
+	release(&run);
+	return result == 0 ? CODE_OK : error_report(&error);
+}
