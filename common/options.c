@@ -10,7 +10,6 @@
 #include "options_internal.h"
 
 enum {
-	OPTIONS_MAX = 64,
 	CODE_BASE = 256,      /* getopt's values for rows: CODE_BASE + row */
 	NEGATED = 1 << 12,    /* … for --no-NAME */
 	STANDARD_BASE = 1 << 13,
@@ -248,12 +247,12 @@ static int take_option(const struct tool_spec *tool, struct getopt_tables *table
 		return usage_error(error, "a value is missing behind option", given);
 	if (!spec)
 		return error_set(error, CODE_BUG, "option %d is in no table", code);
+	bool *seen = &tables->given[spec - tool->options], first = !*seen;
+	*seen = true;
 	if (code >= CODE_BASE + NEGATED) {
 		*(bool *)((char *)values + spec->offset) = false;
 		return 0;
 	}
-	bool *seen = &tables->given[spec - tool->options], first = !*seen;
-	*seen = true;
 	return set_value(spec, optarg, first, values, error);
 }
 
@@ -273,7 +272,8 @@ enum options_verdict options_parse(const struct tool_spec *tool, int argc, char 
 		if (take_option(tool, &tables, code, argv, values, error) < 0)
 			return failed(tool, error);
 	}
-	*operands = (struct operands){argv + optind, (size_t)(argc - optind)};
+	*operands = (struct operands){.items = argv + optind, .count = (size_t)(argc - optind)};
+	memcpy(operands->given, tables.given, sizeof operands->given);
 	if (operands->count < tool->minimum_operands) {
 		usage_error(error, "an operand is missing, expected", tool->operands);
 		return failed(tool, error);
@@ -283,4 +283,12 @@ enum options_verdict options_parse(const struct tool_spec *tool, int argc, char 
 		return failed(tool, error);
 	}
 	return OPTIONS_RUN;
+}
+
+bool option_given(const struct tool_spec *tool, const struct operands *operands, const char *name)
+{
+	for (size_t i = 0; i < tool->option_count && i < OPTIONS_MAX; i++)
+		if (strcmp(tool->options[i].name, name) == 0)
+			return operands->given[i];
+	return false;
 }

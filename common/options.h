@@ -21,7 +21,7 @@ enum option_kind {
 	OPTION_INT_LIST, /* struct int_list: comma-separated integers within the range */
 };
 
-enum { OPTION_LIST_MAX = 64 };
+enum { OPTION_LIST_MAX = 64, OPTIONS_MAX = 64 /* rows of a table */ };
 
 struct text_list {
 	const char *items[OPTION_LIST_MAX];
@@ -62,6 +62,7 @@ struct tool_spec {
 struct operands {
 	char **items;            /* into argv */
 	size_t count;
+	bool given[OPTIONS_MAX]; /* of each row of the table: whether the command line has it (see option_given) */
 };
 
 enum options_verdict { OPTIONS_RUN, OPTIONS_DONE, OPTIONS_FAILED };
@@ -72,6 +73,9 @@ enum options_verdict { OPTIONS_RUN, OPTIONS_DONE, OPTIONS_FAILED };
  * OPTIONS_FAILED with CODE_USAGE in `error`, whose message names the option and points to --help. */
 MUST_CHECK enum options_verdict options_parse(const struct tool_spec *tool, int argc, char **argv, void *values,
                                               struct operands *operands, struct error *error);
+
+/* True when the command line had option `name`, also with its default value. */
+bool option_given(const struct tool_spec *tool, const struct operands *operands, const char *name);
 
 /* "name=value" pairs of every option that differs from its default, separated by spaces: what goes into
  * the metadata of streams. Options whose name is in `skip` (NULL-terminated; paths, threads, device: what

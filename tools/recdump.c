@@ -245,7 +245,7 @@ int main(int argc, char **argv)
 	if (verdict == OPTIONS_FAILED)
 		return error_report(&error);
 	if (operands.count == 0)
-		operands = (struct operands){only, 1};
+		operands = (struct operands){.items = only, .count = 1};
 	int result = output_open(&output, options.out, &error);
 	if (result == 0 && options.verify) {
 		result = verify_all(operands.items, operands.count, &options, &output, &error);

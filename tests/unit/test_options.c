@@ -235,6 +235,14 @@ static void test_operands(void)
 	CHECK(strstr(few.error.message, "an operand is missing, expected 'FILE...'") != NULL);
 }
 
+static void test_given_options_are_known(void)
+{
+	struct parsed parsed = parse("-n 5 --no-header x");
+	CHECK(option_given(&tool, &parsed.operands, "count"));
+	CHECK(option_given(&tool, &parsed.operands, "header"));
+	CHECK(!option_given(&tool, &parsed.operands, "rate") && !option_given(&tool, &parsed.operands, "none"));
+}
+
 static void test_unknown_options_are_named(void)
 {
 	refused("--bogus", "unknown option '--bogus'");
@@ -381,6 +389,7 @@ int main(void)
 	RUN(test_lists);
 	RUN(test_lists_are_bounded);
 	RUN(test_operands);
+	RUN(test_given_options_are_known);
 	RUN(test_unknown_options_are_named);
 	RUN(test_description_holds_what_differs);
 	RUN(test_help);
