@@ -14,7 +14,7 @@
 #include "options.h"
 #include "rng.h"
 
-static const double embedding_deviation = 0.1;
+static const double embedding_deviation = 0.01;
 static const float hidden_bias = 0.05f;
 
 static int next_width(const char **at, int64_t *width, struct error *error)
@@ -133,10 +133,29 @@ static void draw_rows(const struct matrix *matrix, size_t number, uint32_t first
 	}
 }
 
+/* Turns the weights of units that would answer 0 to the mean input (embeddings of 0): draws are symmetric, so
+ * only the sign is chosen. `a` holds the layer's inputs there and then its outputs. */
+static void turn_units(const struct matrix *weight, const struct matrix *bias, bool last, double *a)
+{
+	double out[MODEL_WIDTH_MAX];
+	for (uint32_t o = 0; o < weight->rows; o++) {
+		float *row = weight->values + o * weight->stride;
+		double z = 0.0;
+		for (uint32_t c = 0; c < weight->columns; c++)
+			z += (double)row[c] * a[c];
+		for (uint32_t c = 0; c < weight->columns && z < 0 && !last; c++)
+			row[c] = -row[c];
+		z = last ? z : fabs(z);
+		out[o] = z + (double)bias->values[o];
+	}
+	memcpy(a, out, weight->rows * sizeof *a);
+}
+
 void model_init_values(const struct model_shape *shape, struct parameters *parameters, uint64_t seed,
                        uint32_t attempt, uint32_t ratio, uint32_t kept_users, uint32_t kept_items, bool keep_tower)
 {
 	struct matrix *matrices = parameters->matrices;
+	double response[MODEL_WIDTH_MAX] = {0};
 	draw_rows(&matrices[MATRIX_USERS], MATRIX_USERS, kept_users, embedding_deviation, true, seed, attempt);
 	draw_rows(&matrices[MATRIX_ITEMS], MATRIX_ITEMS, kept_items, embedding_deviation, true, seed, attempt);
 	for (size_t l = 0; l < shape->layer_count && !keep_tower; l++) {
@@ -145,5 +164,6 @@ void model_init_values(const struct model_shape *shape, struct parameters *param
 		draw_rows(weight, matrix_weight(l), 0, sqrt(6.0 / weight->columns), false, seed, attempt);
 		for (uint32_t o = 0; o < bias->columns; o++)
 			bias->values[o] = last ? (float)(ratio ? -maths_log(ratio) : 0.0) : hidden_bias;
+		turn_units(weight, bias, last, response);
 	}
 }
