@@ -170,7 +170,8 @@ int list_write(struct stream_writer *writer, const struct list *list, struct err
 		put_f32(to, list->scores[i]);
 	for (uint32_t i = 0; i < list->count; i++, to += 4)
 		put_u32(to, list->popularity[i]);
-	memcpy(to, list->relevant, list->count);
+	if (list->count > 0)
+		memcpy(to, list->relevant, list->count);
 	return 0;
 }
 

@@ -11,8 +11,11 @@ static_assert(sizeof(((struct id_space *)0)->digest) == DIGEST_LENGTH + 1, "a di
 static json_t *space_to_json(const struct id_space *space)
 {
 	json_t *object = json_pack("{s:I, s:s}", "count", (json_int_t)space->count, "digest", space->digest);
-	if (object && space->ancestors && json_array_size(space->ancestors) > 0)
-		json_object_set(object, "ancestors", space->ancestors);
+	if (object && json_array_size(space->ancestors) > 0 &&
+	    json_object_set(object, "ancestors", space->ancestors) < 0) {
+		json_decref(object);
+		return NULL;
+	}
 	return object;
 }
 
@@ -21,7 +24,7 @@ json_t *records_metadata(const char *tool, const char *options, const struct str
 	json_t *metadata = json_pack("{s:s, s:s, s:o, s:o}", "tool", tool, "options", options, "users",
 	                             space_to_json(&info->users), "items", space_to_json(&info->items));
 	if (!metadata)
-		error_set(error, CODE_SYSTEM, "out of memory for metadata");
+		error_set(error, CODE_SYSTEM, "out of memory for metadata, or options that are no UTF-8");
 	return metadata;
 }
 
@@ -47,12 +50,16 @@ static int space_from_json(const char *name, const char *key, const json_t *obje
 	if (!is_space(object))
 		return error_set(error, CODE_DATA, "%s: its metadata has no usable \"%s\"", name, key);
 	const json_t *ancestors = json_object_get(object, "ancestors");
+	if (ancestors && !json_is_array(ancestors))
+		return error_set(error, CODE_DATA, "%s: the ancestors of its \"%s\" are no list", name, key);
 	for (size_t i = 0; i < json_array_size(ancestors); i++)
 		if (!is_space(json_array_get(ancestors, i)))
 			return error_set(error, CODE_DATA, "%s: the ancestors of its \"%s\" are malformed", name, key);
 	space->count = (uint32_t)json_integer_value(json_object_get(object, "count"));
 	snprintf(space->digest, sizeof space->digest, "%s", json_string_value(json_object_get(object, "digest")));
-	space->ancestors = json_is_array(ancestors) ? json_deep_copy(ancestors) : NULL;
+	space->ancestors = ancestors ? json_deep_copy(ancestors) : NULL;
+	if (ancestors && !space->ancestors)
+		return error_set(error, CODE_SYSTEM, "out of memory for ids");
 	return 0;
 }
 

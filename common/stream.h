@@ -44,7 +44,7 @@ struct stream_writer {
 MUST_CHECK int stream_writer_open(struct stream_writer *writer, struct output *output, enum stream_kind kind,
                                   const json_t *metadata, bool compress, struct error *error);
 
-/* Appends one record of `size` <= STREAM_BLOCK_MAX bytes. */
+/* Appends one record of 1 to STREAM_BLOCK_MAX bytes; CODE_DATA beyond. */
 MUST_CHECK int stream_append(struct stream_writer *writer, const void *record, size_t size, struct error *error);
 
 /* Room for one record of `size` bytes, to be filled in place by the caller before the next call. NULL on error. */
@@ -55,7 +55,7 @@ MUST_CHECK int stream_flush(struct stream_writer *writer, struct error *error);
 
 /* Writes the last block and the end block with totals. */
 MUST_CHECK int stream_writer_finish(struct stream_writer *writer, struct error *error);
-void stream_writer_release(struct stream_writer *writer);
+void stream_writer_release(struct stream_writer *writer); /* writes nothing: unfinished, the stream stays cut */
 
 struct stream_reader {
 	struct input input;
@@ -73,14 +73,33 @@ struct stream_reader {
 MUST_CHECK int stream_reader_open(struct stream_reader *reader, const char *path, uint32_t kind,
                                   struct error *error);
 
+/* What stream_next and stream_take do at the end of a block. */
+MUST_CHECK int stream_next_block(struct stream_reader *reader, struct error *error);
+const unsigned char *stream_too_short(const struct stream_reader *reader, struct error *error);
+
 /* Begins the next record: 1 when there is one, 0 at a whole end (end block seen, totals agree, nothing
  * behind it), -1 on an error with file and offset in the message. */
-MUST_CHECK int stream_next(struct stream_reader *reader, struct error *error);
+MUST_CHECK static inline int stream_next(struct stream_reader *reader, struct error *error)
+{
+	if (reader->taken == reader->block_records)
+		return stream_next_block(reader, error);
+	reader->taken++;
+	return 1;
+}
 
 /* The next `size` bytes of the record begun; valid until the next stream_next. NULL and CODE_DATA when the
  * block is too short for them. */
-MUST_CHECK const unsigned char *stream_take(struct stream_reader *reader, size_t size, struct error *error);
-void stream_reader_release(struct stream_reader *reader);
+MUST_CHECK static inline const unsigned char *stream_take(struct stream_reader *reader, size_t size,
+                                                          struct error *error)
+{
+	if (size > reader->block_size - reader->position)
+		return stream_too_short(reader, error);
+	const unsigned char *bytes = reader->block + reader->position;
+	reader->position += size;
+	return bytes;
+}
+
+void stream_reader_release(struct stream_reader *reader); /* also after a failed open; a zeroed one is fine */
 
 /* Little-endian fields. */
 static inline void put_u32(unsigned char *to, uint32_t value)

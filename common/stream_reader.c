@@ -135,7 +135,7 @@ static int read_block(struct stream_reader *reader, const unsigned char *head, s
 	const uint32_t records = get_u32(head + 4), size = get_u32(head + 8), stored = get_u32(head + 12);
 	if (get_u32(head + 20) != (uint32_t)crc32(0, head, 20))
 		return broken(reader, error, "a block's header is damaged (CRC)");
-	if (size > STREAM_BLOCK_MAX || stored > size || records == 0)
+	if (size > STREAM_BLOCK_MAX || stored > size || records == 0 || records > size)
 		return broken(reader, error, "a block's sizes are impossible");
 	if (stored < size && !reader->packed) {
 		reader->packed = mem_alloc(STREAM_BLOCK_MAX, 1, error);
@@ -150,7 +150,8 @@ static int read_block(struct stream_reader *reader, const unsigned char *head, s
 	reader->block_size = size;
 	if (stored < size && inflate_block(reader, stored, error) < 0)
 		return -1;
-	reader->content_crc = (uint32_t)crc32(reader->content_crc, reader->block, size);
+	const uLong crc = stored < size ? crc32(0, reader->block, size) : get_u32(head + 16);
+	reader->content_crc = (uint32_t)crc32_combine(reader->content_crc, crc, (z_off_t)size);
 	reader->block_records = records;
 	reader->records += records;
 	reader->blocks++;
@@ -179,13 +180,9 @@ static int read_end(struct stream_reader *reader, const unsigned char *head, str
 	return 0;
 }
 
-int stream_next(struct stream_reader *reader, struct error *error)
+int stream_next_block(struct stream_reader *reader, struct error *error)
 {
 	unsigned char head[BLOCK_HEADER_SIZE];
-	if (reader->taken < reader->block_records) {
-		reader->taken++;
-		return 1;
-	}
 	if (reader->ended)
 		return 0;
 	if (reader->position != reader->block_size)
@@ -201,15 +198,10 @@ int stream_next(struct stream_reader *reader, struct error *error)
 	return result;
 }
 
-const unsigned char *stream_take(struct stream_reader *reader, size_t size, struct error *error)
+const unsigned char *stream_too_short(const struct stream_reader *reader, struct error *error)
 {
-	if (size > reader->block_size - reader->position) {
-		broken(reader, error, "a record goes beyond its block");
-		return NULL;
-	}
-	const unsigned char *bytes = reader->block + reader->position;
-	reader->position += size;
-	return bytes;
+	broken(reader, error, "a record goes beyond its block");
+	return NULL;
 }
 
 void stream_reader_release(struct stream_reader *reader)

@@ -1,4 +1,6 @@
-/* Writing the record container: see stream.h and docs/formats.md. */
+/* Writing the record container: records are gathered in one block of memory, which goes out with its sizes and
+ * checksums when the next record no longer fits. What is written depends on the records, the metadata and
+ * calls of stream_flush alone. A stream that was not finished has no end block and is refused by readers. */
 #include <zlib.h>
 
 #include "mem.h"
@@ -69,13 +71,15 @@ int stream_flush(struct stream_writer *writer, struct error *error)
 			size = packed;
 		}
 	}
+	const uLong crc = crc32(0, stored, (uInt)size);
 	put_u32(head, block_tag);
 	put_u32(head + 4, writer->block_records);
 	put_u32(head + 8, (uint32_t)writer->used);
 	put_u32(head + 12, (uint32_t)size);
-	put_u32(head + 16, (uint32_t)crc32(0, stored, (uInt)size));
+	put_u32(head + 16, (uint32_t)crc);
 	put_u32(head + 20, (uint32_t)crc32(0, head, 20));
-	writer->content_crc = (uint32_t)crc32(writer->content_crc, writer->block, (uInt)writer->used);
+	const uLong content = stored == writer->block ? crc : crc32(0, writer->block, (uInt)writer->used);
+	writer->content_crc = (uint32_t)crc32_combine(writer->content_crc, content, (z_off_t)writer->used);
 	writer->records += writer->block_records;
 	writer->blocks++;
 	writer->used = 0;
@@ -87,8 +91,8 @@ int stream_flush(struct stream_writer *writer, struct error *error)
 
 void *stream_reserve(struct stream_writer *writer, size_t size, struct error *error)
 {
-	if (size > STREAM_BLOCK_MAX) {
-		error_set(error, CODE_DATA, "%s: a record of %zu bytes does not fit into a block of %d",
+	if (size < 1 || size > STREAM_BLOCK_MAX) {
+		error_set(error, CODE_DATA, "%s: a record of %zu bytes, expected 1 to %d",
 		          writer->output->path, size, STREAM_BLOCK_MAX);
 		return NULL;
 	}
