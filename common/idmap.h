@@ -50,7 +50,10 @@ MUST_CHECK int idmap_space(const struct idmap *map, struct id_space *space, stru
  * nothing to release. */
 MUST_CHECK int idmap_read(struct idmap *map, const char *path, struct error *error);
 
-/* The same, and a map of other things than `what` ("users", "items") is CODE_DATA. */
+/* The same from a reader that was opened on a stream of kind STREAM_IDS. */
+MUST_CHECK int idmap_read_stream(struct idmap *map, struct stream_reader *reader, struct error *error);
+
+/* The same as idmap_read, and a map of other things than `what` ("users", "items") is CODE_DATA. */
 MUST_CHECK int idmap_read_as(struct idmap *map, const char *path, const char *what, struct error *error);
 
 /* Writes the stream to `output`; the caller commits it. */

@@ -223,29 +223,36 @@ static int read_strings(struct stream_reader *reader, struct idmap *map, struct 
 	return 0;
 }
 
-int idmap_read(struct idmap *map, const char *path, struct error *error)
+int idmap_read_stream(struct idmap *map, struct stream_reader *reader, struct error *error)
 {
-	int result = -1;
-	struct stream_reader reader = { 0 };
 	struct claims claims;
 	*map = (struct idmap){ 0 };
-	if (stream_reader_open(&reader, path, STREAM_IDS, error) || claims_read(&reader, &claims, error) ||
-	    idmap_init(map, error) || read_strings(&reader, map, &claims, error))
-		goto out;
-	const char *what = json_string_value(json_object_get(reader.metadata, "what"));
+	if (claims_read(reader, &claims, error) || idmap_init(map, error) ||
+	    read_strings(reader, map, &claims, error))
+		goto failed;
+	const char *what = json_string_value(json_object_get(reader->metadata, "what"));
 	(void)snprintf(map->what, sizeof map->what, "%s", what ? what : "");
 	if (json_array_size(claims.ancestors)) {
 		map->ancestors = json_deep_copy(claims.ancestors);
 		if (!map->ancestors) {
 			error_set(error, CODE_SYSTEM, "out of memory");
-			goto out;
+			goto failed;
 		}
 	}
-	result = 0;
-out:
+	return 0;
+failed:
+	idmap_release(map);
+	return -1;
+}
+
+int idmap_read(struct idmap *map, const char *path, struct error *error)
+{
+	struct stream_reader reader = { 0 };
+	*map = (struct idmap){ 0 };
+	int result = stream_reader_open(&reader, path, STREAM_IDS, error);
+	if (result == 0)
+		result = idmap_read_stream(map, &reader, error);
 	stream_reader_release(&reader);
-	if (result)
-		idmap_release(map);
 	return result;
 }
 

@@ -1,12 +1,15 @@
 /* recdump: any file of the project, printed or verified. */
 #include <inttypes.h>
+#include <sys/stat.h>
 
+#include "idmap.h"
 #include "io.h"
+#include "mem.h"
 #include "model.h"
 #include "options.h"
 #include "records.h"
 
-enum { STREAM_MAGIC_FIRST = 0x89, DUMP_ALL = -1 };
+enum { ALL = -1 };
 
 struct options {
 	int64_t count;
@@ -14,15 +17,15 @@ struct options {
 	const char *out;
 };
 
-static const struct options defaults = {.count = DUMP_ALL, .out = "-"};
+static const struct options defaults = {.count = ALL, .out = "-"};
 
 #define AT(member) offsetof(struct options, member)
 static const struct option_spec table[] = {
 	{'H', "header", OPTION_FLAG, AT(header), NULL, "Print the header alone.", 0, 0, NULL},
 	{'n', "count", OPTION_INT, AT(count), "N", "Print the first N records only; -1: all.", -1, 9e18, NULL},
-	{'j', "json", OPTION_FLAG, AT(json), NULL, "Print the header's metadata as JSON, nothing else.", 0, 0, NULL},
+	{'j', "json", OPTION_FLAG, AT(json), NULL, "Print the header as JSON, nothing else.", 0, 0, NULL},
 	{'V', "verify", OPTION_FLAG, AT(verify), NULL,
-	 "Read everything, print a line for each file, and exit with 1 when one is broken.", 0, 0, NULL},
+	 "Read everything, print a line for each file that is whole, and exit with 1 when one is broken.", 0, 0, NULL},
 	{'o', "out", OPTION_TEXT, AT(out), "FILE", "Where the text goes.", 0, 0, NULL},
 };
 
@@ -31,13 +34,17 @@ static const struct tool_spec tool = {
 	.summary = "print or verify streams, id maps and models",
 	.operands = "[FILE]...",
 	.description =
-		"Prints the header of each file and its records as tab-separated text (stdin when none is named). "
-		"Ids are the dense ones; decode-ids gives the original strings. Of a model, the metadata and the "
-		"tensors' shapes are printed.",
+		"Prints the header of each file and its records as tab-separated text (stdin when none is named). Ids "
+		"are the dense ones; decode-ids gives the original strings. Of a model, the metadata and the tensors' "
+		"shapes are printed; models are read from files only, not from pipes.\n\n"
+		"A negative that does not exist is printed as -. In the strings of an id map, control characters and "
+		"backslashes are printed as \\t, \\n, \\r, \\\\ or \\xHH.\n\n"
+		"--verify checks all that can be checked by one file alone: sizes, checksums, totals and the end; that "
+		"ids are below the counts that the header gives; digests of id maps and models.",
 	.examples =
 		"recdump --count 5 train.rec\n  The first five interactions.\n"
 		"recdump --verify *.rec model.safetensors\n  Are they whole?",
-	.see_also = "decode-ids(1)",
+	.see_also = "decode-ids(1), encode-ids(1), sample-neg(1), train-mlp(1)",
 	.options = table,
 	.option_count = COUNT_OF(table),
 	.defaults = &defaults,
@@ -47,129 +54,225 @@ static const struct tool_spec tool = {
 
 /* ---- records ---- */
 
-/* Prints the next record (or reads it over when `output` is NULL): 1, 0 at the end, -1. */
-typedef int print_record(struct stream_reader *reader, const struct stream_info *info, struct output *output,
-                         struct error *error);
+/* A stream, and room for one record of its kind. */
+struct source {
+	struct stream_reader reader;
+	struct stream_info info;
+	struct sample_shape shape;
+	uint32_t *sample;
+	struct list list;
+};
 
-static int print_interaction(struct stream_reader *reader, const struct stream_info *info, struct output *output,
-                             struct error *error)
+static int source_prepare(struct source *source, struct error *error)
 {
-	struct interaction one;
-	int result = interaction_read(reader, info, &one, error);
-	if (result > 0 && output && output_print(output, error, "%u\t%u\t%.9g\t%" PRId64 "\n", one.user, one.item,
-	                                         (double)one.rating, one.time) < 0)
+	if (source->reader.kind == STREAM_IDS)
+		return 0;
+	if (records_info(&source->reader, &source->info, error) < 0)
 		return -1;
-	return result;
+	if (source->reader.kind != STREAM_SAMPLES)
+		return 0;
+	if (sample_shape_read(&source->reader, &source->shape, error) < 0)
+		return -1;
+	source->sample = mem_alloc((size_t)source->shape.ratio + 1, sizeof *source->sample, error);
+	return source->sample ? 0 : -1;
 }
 
-static int print_sample(struct stream_reader *reader, const struct stream_info *info, struct output *output,
-                        struct error *error)
+static void source_release(struct source *source)
 {
-	struct sample_shape shape;
-	uint32_t user, items[UINT16_MAX + 1];
-	if (sample_shape_read(reader, &shape, error) < 0)
-		return -1;
-	int result = sample_read(reader, info, shape.ratio, &user, items, error);
+	stream_reader_release(&source->reader);
+	stream_info_release(&source->info);
+	list_release(&source->list);
+	mem_free(source->sample);
+}
+
+static int interaction_print(struct source *source, struct output *output, struct error *error)
+{
+	struct interaction one;
+	int result = interaction_read(&source->reader, &source->info, &one, error);
+	if (result <= 0 || !output)
+		return result;
+	return output_print(output, error, "%u\t%u\t%.9g\t%" PRId64 "\n", one.user, one.item, (double)one.rating,
+	                    one.time) < 0 ? -1 : 1;
+}
+
+static int sample_columns(const struct source *source, struct output *output, struct error *error)
+{
+	int result = output_print(output, error, "user\tpositive");
+	for (uint32_t i = 0; result == 0 && i < source->shape.ratio; i++)
+		result = output_print(output, error, "\tnegative_%u", i + 1);
+	return result == 0 ? output_print(output, error, "\n") : -1;
+}
+
+static int sample_print(struct source *source, struct output *output, struct error *error)
+{
+	uint32_t user;
+	int result = sample_read(&source->reader, &source->info, source->shape.ratio, &user, source->sample, error);
 	if (result <= 0 || !output)
 		return result;
 	if (output_print(output, error, "%u", user) < 0)
 		return -1;
-	for (uint32_t i = 0; i <= shape.ratio; i++) {
-		int wrote = items[i] == (uint32_t)NO_ITEM ? output_print(output, error, "\t-")
-		                                          : output_print(output, error, "\t%u", items[i]);
+	for (uint32_t i = 0; i <= source->shape.ratio; i++) {
+		const uint32_t item = source->sample[i];
+		int wrote = item == (uint32_t)NO_ITEM ? output_print(output, error, "\t-")
+		                                      : output_print(output, error, "\t%u", item);
 		if (wrote < 0)
 			return -1;
 	}
 	return output_print(output, error, "\n") < 0 ? -1 : 1;
 }
 
-static int print_list(struct stream_reader *reader, const struct stream_info *info, struct output *output,
-                      struct error *error)
+static int list_print(struct source *source, struct output *output, struct error *error)
 {
-	struct list list = {0};
-	int result = list_read(reader, info, &list, error);
-	for (uint32_t i = 0; result > 0 && output && i < list.count; i++)
-		if (output_print(output, error, "%u\t%u\t%u\t%.9g\t%u\t%u\n", list.user, i + 1, list.items[i],
-		                 (double)list.scores[i], list.popularity[i], list.relevant[i]) < 0)
+	const struct list *list = &source->list;
+	int result = list_read(&source->reader, &source->info, &source->list, error);
+	for (uint32_t i = 0; result > 0 && output && i < list->count; i++)
+		if (output_print(output, error, "%u\t%u\t%u\t%.9g\t%u\t%u\t%u\n", list->user, i + 1, list->items[i],
+		                 (double)list->scores[i], list->popularity[i], list->relevant[i],
+		                 list->relevant_total) < 0)
 			result = -1;
-	list_release(&list);
 	return result;
 }
 
-static int print_id(struct stream_reader *reader, const struct stream_info *info, struct output *output,
-                    struct error *error)
+/* Keeps a string on its line and in its column. */
+static int print_escaped(struct output *output, const unsigned char *text, size_t length, struct error *error)
 {
-	(void)info;
+	static const char *const names[] = {['\t'] = "\\t", ['\n'] = "\\n", ['\r'] = "\\r", ['\\'] = "\\\\"};
+	int result = 0;
+	for (size_t i = 0; result == 0 && i < length; i++) {
+		if (text[i] < COUNT_OF(names) && names[text[i]])
+			result = output_print(output, error, "%s", names[text[i]]);
+		else if (text[i] < ' ' || text[i] == 0x7f)
+			result = output_print(output, error, "\\x%02x", text[i]);
+		else
+			result = output_write(output, text + i, 1, error);
+	}
+	return result;
+}
+
+static int id_print(struct source *source, struct output *output, struct error *error)
+{
+	struct stream_reader *reader = &source->reader;
 	int result = stream_next(reader, error);
 	if (result <= 0)
 		return result;
+	const uint64_t id = reader->records - reader->block_records + reader->taken - 1;
 	const unsigned char *bytes = stream_take(reader, 4, error);
 	if (!bytes)
 		return -1;
 	const uint32_t length = get_u32(bytes);
 	bytes = stream_take(reader, length, error);
-	if (!bytes)
+	if (!bytes || !output)
+		return bytes ? 1 : -1;
+	if (output_print(output, error, "%" PRIu64 "\t", id) < 0 || print_escaped(output, bytes, length, error) < 0)
 		return -1;
-	if (output && output_print(output, error, "%.*s\n", (int)length, (const char *)bytes) < 0)
-		return -1;
-	return 1;
+	return output_print(output, error, "\n") < 0 ? -1 : 1;
 }
 
 static const struct {
-	print_record *print;
-	const char *columns;
-	bool has_ids;
+	/* Prints the next record, or reads it over when `output` is NULL: 1, 0 at the end, -1. */
+	int (*print)(struct source *source, struct output *output, struct error *error);
+	const char *columns; /* NULL: sample_columns */
 } kinds[] = {
-	[STREAM_INTERACTIONS] = {print_interaction, "user\titem\trating\ttime", true},
-	[STREAM_SAMPLES] = {print_sample, "user\tpositive\tnegatives", true},
-	[STREAM_LISTS] = {print_list, "user\trank\titem\tscore\tpopularity\trelevant", true},
-	[STREAM_IDS] = {print_id, "string", false},
+	[STREAM_INTERACTIONS] = {interaction_print, "user\titem\trating\ttime\n"},
+	[STREAM_SAMPLES] = {sample_print, NULL},
+	[STREAM_LISTS] = {list_print, "user\trank\titem\tscore\tpopularity\trelevant\trelevant_total\n"},
+	[STREAM_IDS] = {id_print, "id\tstring\n"},
 };
 
-/* ---- streams and models ---- */
+/* ---- headers ---- */
 
-static int print_metadata(const json_t *metadata, size_t flags, struct output *output, struct error *error)
+/* `metadata` is borrowed. */
+static int print_header(const char *kind, json_t *metadata, const struct options *o, struct output *output,
+                        struct error *error)
 {
-	char *text = json_dumps(metadata, flags | JSON_SORT_KEYS);
-	int result = text ? output_print(output, error, "%s\n", text)
-	                  : error_set(error, CODE_SYSTEM, "out of memory for JSON");
+	json_t *whole = json_pack("{s:s, s:i, s:O}", "kind", kind, "version", STREAM_VERSION, "metadata", metadata);
+	const size_t flags = JSON_SORT_KEYS | (o->json ? JSON_INDENT(2) : JSON_COMPACT);
+	char *text = whole ? json_dumps(o->json ? whole : metadata, flags) : NULL;
+	int result = -1;
+	if (!text)
+		error_set(error, CODE_SYSTEM, "out of memory for JSON");
+	else if (o->json)
+		result = output_print(output, error, "%s\n", text);
+	else
+		result = output_print(output, error, "# %s, version %d\n# %s\n", kind, STREAM_VERSION, text);
 	free(text);
+	json_decref(whole);
 	return result;
 }
 
-static int dump_records(struct stream_reader *reader, const struct options *o, struct output *output,
-                        struct error *error)
+/* ---- streams ---- */
+
+static int print_records(struct source *source, const struct options *o, struct output *output,
+                         struct error *error)
 {
-	struct stream_info info = {0};
-	int result = 1;
-	if (kinds[reader->kind].has_ids && records_info(reader, &info, error) < 0)
+	const char *columns = kinds[source->reader.kind].columns;
+	if (source_prepare(source, error) < 0)
 		return -1;
-	if (!o->verify)
-		result = output_print(output, error, "%s\n", kinds[reader->kind].columns) < 0 ? -1 : 1;
-	for (int64_t n = 0; result > 0 && (o->count == DUMP_ALL || n < o->count || o->verify); n++)
-		result = kinds[reader->kind].print(reader, &info, o->verify ? NULL : output, error);
-	stream_info_release(&info);
-	return result < 0 ? -1 : 0;
+	int result = columns ? output_print(output, error, "%s", columns) : sample_columns(source, output, error);
+	if (result < 0)
+		return -1;
+	int more = 1;
+	for (int64_t n = 0; more > 0 && (o->count == ALL || n < o->count); n++)
+		more = kinds[source->reader.kind].print(source, output, error);
+	return more < 0 ? -1 : 0;
+}
+
+static int verify_records(struct source *source, struct error *error)
+{
+	int more = 1;
+	if (source->reader.kind == STREAM_IDS) {
+		struct idmap map;
+		int result = idmap_read_stream(&map, &source->reader, error);
+		idmap_release(&map);
+		return result;
+	}
+	if (source_prepare(source, error) < 0)
+		return -1;
+	while (more > 0)
+		more = kinds[source->reader.kind].print(source, NULL, error);
+	return more;
 }
 
 static int dump_stream(const char *path, const struct options *o, struct output *output, struct error *error)
 {
-	struct stream_reader reader = {0};
-	int result = stream_reader_open(&reader, path, 0, error);
-	if (result == 0 && o->json)
-		result = print_metadata(reader.metadata, JSON_INDENT(2), output, error);
-	else if (result == 0 && !o->verify)
-		result = output_print(output, error, "# %s: %s, version %d\n# ", reader.input.name,
-		                      stream_kind_name(reader.kind), STREAM_VERSION);
-	if (result == 0 && !o->json && !o->verify)
-		result = print_metadata(reader.metadata, JSON_COMPACT, output, error);
-	if (result == 0 && !o->json && !o->header)
-		result = dump_records(&reader, o, output, error);
-	if (result == 0 && o->verify)
-		result = output_print(output, error, "%s\tOK\t%s\t%" PRIu64 " records\t%" PRIu64 " blocks\tcrc %08x\n",
-		                      reader.input.name, stream_kind_name(reader.kind), reader.records, reader.blocks,
-		                      reader.content_crc);
-	stream_reader_release(&reader);
+	struct source source = {0};
+	const struct stream_reader *reader = &source.reader;
+	int result = stream_reader_open(&source.reader, path, 0, error);
+	if (result == 0 && o->verify) {
+		result = verify_records(&source, error);
+		if (result == 0)
+			result = output_print(output, error, "%s\tOK\t%s\t%" PRIu64 " records\t%" PRIu64 " blocks\tcrc %08x\n",
+			                      reader->input.name, stream_kind_name(reader->kind), reader->records,
+			                      reader->blocks, reader->content_crc);
+	} else if (result == 0) {
+		result = print_header(stream_kind_name(reader->kind), reader->metadata, o, output, error);
+		if (result == 0 && !o->json && !o->header)
+			result = print_records(&source, o, output, error);
+	}
+	source_release(&source);
+	return result;
+}
+
+/* ---- models ---- */
+
+static int print_tensors(const struct model_file *model, struct output *output, struct error *error)
+{
+	const struct {
+		const char *prefix;
+		const struct parameters *set;
+	} sets[] = {
+		{"", &model->parameters},
+		{"adam.m.", &model->moment1},
+		{"adam.v.", &model->moment2},
+		{"best.", &model->best},
+	};
+	int result = output_print(output, error, "tensor\trows\tcolumns\n");
+	for (size_t s = 0; s < COUNT_OF(sets); s++)
+		for (size_t m = 0; result == 0 && m < sets[s].set->count; m++) {
+			const struct matrix *matrix = &sets[s].set->matrices[m];
+			result = output_print(output, error, "%s%s\t%u\t%u\n", sets[s].prefix, matrix->name, matrix->rows,
+			                      matrix->columns);
+		}
 	return result;
 }
 
@@ -177,30 +280,33 @@ static int dump_model(const char *path, const struct options *o, struct output *
 {
 	struct model_file model = {0};
 	int result = model_read(&model, path, error);
-	if (result == 0 && o->verify)
-		result = output_print(output, error, "%s\tOK\t%s\t%zu tensors\tdigest %s\n", path,
-		                      model.is_checkpoint ? "checkpoint" : "model", model.parameters.count,
+	const char *kind = model.is_checkpoint ? "checkpoint" : "model";
+	if (result == 0 && o->verify) {
+		result = output_print(output, error, "%s\tOK\t%s\t%zu tensors\tdigest %s\n", path, kind,
+		                      model.parameters.count + model.moment1.count + model.moment2.count + model.best.count,
 		                      json_string_value(json_object_get(model.metadata, "digest")));
-	else if (result == 0)
-		result = print_metadata(model.metadata, JSON_INDENT(2), output, error);
-	for (size_t m = 0; result == 0 && !o->json && !o->header && !o->verify && m < model.parameters.count; m++)
-		result = output_print(output, error, "%s\t%u\t%u\n", model.parameters.matrices[m].name,
-		                      model.parameters.matrices[m].rows, model.parameters.matrices[m].columns);
+	} else if (result == 0) {
+		result = print_header(kind, model.metadata, o, output, error);
+		if (result == 0 && !o->json && !o->header)
+			result = print_tensors(&model, output, error);
+	}
 	model_file_release(&model);
 	return result;
 }
 
-/* A model begins with a length and a brace; everything else is left to the stream reader to judge. */
+/* A model begins with the length of its header, 8 bytes, and a brace; everything else is left to the stream
+ * reader to judge. Only files that can be opened twice are tried. */
 static bool looks_like_model(const char *path)
 {
 	struct input input;
 	struct error error = {0};
+	struct stat status;
 	unsigned char head[9];
-	if (strcmp(path, "-") == 0)
+	if (strcmp(path, "-") == 0 || stat(path, &status) < 0 || !S_ISREG(status.st_mode))
 		return false;
 	bool is_model = input_open(&input, path, &error) == 0 &&
 	                input_read(&input, head, sizeof head, &error) == (ptrdiff_t)sizeof head &&
-	                head[0] != STREAM_MAGIC_FIRST && head[8] == '{';
+	                memcmp(head + 3, "\0\0\0\0\0{", 6) == 0;
 	input_release(&input);
 	return is_model;
 }
@@ -210,25 +316,53 @@ static int dump(const char *path, const struct options *o, struct output *output
 	return looks_like_model(path) ? dump_model(path, o, output, error) : dump_stream(path, o, output, error);
 }
 
-/* Verifies all files, also behind a broken one; the last word is the exit code 1. */
-static int verify_all(char *const *paths, size_t count, const struct options *o, struct output *output,
+/* Verifies every file, also behind a broken one. A file that cannot be read is the worse answer. */
+static int verify_all(const struct operands *files, const struct options *o, struct output *output,
                       struct error *error)
 {
 	size_t broken = 0;
-	for (size_t i = 0; i < count; i++) {
+	struct error worst = {0};
+	for (size_t i = 0; i < files->count; i++) {
 		struct error one = {0};
-		if (dump(paths[i], o, output, &one) == 0)
+		if (dump(files->items[i], o, output, &one) == 0)
 			continue;
-		if (one.code != CODE_DATA) {
-			*error = one;
-			return -1;
+		if (one.code == CODE_DATA) {
+			note("%s", one.message);
+			broken++;
+		} else if (worst.code == CODE_OK) {
+			worst = one;
+		} else {
+			note("%s", one.message);
 		}
-		note("%s", one.message);
-		broken++;
 	}
 	if (output_commit(output, error) < 0)
 		return -1;
-	return broken ? error_set(error, CODE_NO, "%zu of %zu files are broken", broken, count) : 0;
+	if (worst.code != CODE_OK)
+		*error = worst;
+	else if (broken)
+		error_set(error, CODE_NO, "%zu of %zu files are broken", broken, files->count);
+	return error->code == CODE_OK ? 0 : -1;
+}
+
+/* Prints one file after another; what was printed before an error reaches stdout. */
+static int dump_all(const struct operands *files, const struct options *o, struct output *output,
+                    struct error *error)
+{
+	int result = 0;
+	for (size_t i = 0; result == 0 && i < files->count; i++) {
+		if (files->count > 1 && !o->json)
+			result = output_print(output, error, "# file %s\n", files->items[i]);
+		if (result == 0)
+			result = dump(files->items[i], o, output, error);
+	}
+	if (result == 0 || output->direct) {
+		struct error late = {0};
+		if (output_commit(output, &late) < 0 && result == 0) {
+			*error = late;
+			result = -1;
+		}
+	}
+	return result;
 }
 
 int main(int argc, char **argv)
@@ -246,15 +380,14 @@ int main(int argc, char **argv)
 		return error_report(&error);
 	if (operands.count == 0)
 		operands = (struct operands){.items = only, .count = 1};
-	int result = output_open(&output, options.out, &error);
-	if (result == 0 && options.verify) {
-		result = verify_all(operands.items, operands.count, &options, &output, &error);
-	} else {
-		for (size_t i = 0; result == 0 && i < operands.count; i++)
-			result = dump(operands.items[i], &options, &output, &error);
-		if (result == 0)
-			result = output_commit(&output, &error);
-	}
+	int result = 0;
+	if (options.verify && (options.header || options.json || options.count != ALL))
+		result = error_set(&error, CODE_USAGE, "--verify reads everything: leave out --header, --json and --count");
+	if (result == 0)
+		result = output_open(&output, options.out, &error);
+	if (result == 0)
+		result = options.verify ? verify_all(&operands, &options, &output, &error)
+		                        : dump_all(&operands, &options, &output, &error);
 	output_release(&output);
 	return result == 0 ? CODE_OK : error_report(&error);
 }
