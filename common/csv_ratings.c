@@ -20,6 +20,65 @@ static const char *const synonyms[RATINGS_COLUMNS][SYNONYMS_MAX] = {
 
 static const char *const column_names[RATINGS_COLUMNS] = {"user", "item", "rating", "time"};
 
+/* ---- values ---- */
+
+/* Powers of ten that a double holds exactly. */
+static const double tens[] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
+
+/* Short decimals are one exact division; anything else goes to strtod. */
+static bool parse_rating(const struct csv_field *field, double *value)
+{
+	const char *at = field->text, *end = at + field->length;
+	const bool negative = at < end && *at == '-';
+	uint64_t digits = 0;
+	size_t count = 0, behind = 0;
+	bool point = false;
+	for (at += negative; at < end && count < COUNT_OF(tens); at++) {
+		if (*at == '.' && !point) {
+			point = true;
+			continue;
+		}
+		if (*at < '0' || *at > '9')
+			break;
+		digits = digits * 10 + (uint64_t)(*at - '0');
+		count++;
+		behind += point;
+	}
+	if (at == end && count > 0) {
+		*value = (double)digits / tens[behind];
+		*value = negative ? -*value : *value;
+		return true;
+	}
+	char text[64], *stop;
+	if (field->length == 0 || field->length >= sizeof text || isspace((unsigned char)field->text[0]))
+		return false;
+	memcpy(text, field->text, field->length);
+	text[field->length] = '\0';
+	*value = strtod(text, &stop);
+	return *stop == '\0' && isfinite(*value) && !strpbrk(text, "xXpP");
+}
+
+static bool parse_time(const struct csv_field *field, int64_t *value)
+{
+	const char *at = field->text, *end = at + field->length;
+	const bool negative = at < end && *at == '-';
+	int64_t number = 0;
+	size_t digits = 0;
+	for (at += negative; at < end && *at >= '0' && *at <= '9'; at++, digits++)
+		if (__builtin_mul_overflow(number, 10, &number) ||
+		    __builtin_sub_overflow(number, *at - '0', &number))
+			return false;
+	if (digits == 0)
+		return false;
+	if (at < end && *at == '.')
+		for (at++; at < end && *at >= '0' && *at <= '9'; at++)
+			;
+	if (at < end || (!negative && number == INT64_MIN))
+		return false;
+	*value = negative ? number : -number;
+	return true;
+}
+
 /* ---- finding columns ---- */
 
 static void plain_name(const char *text, size_t length, char name[NAME_LENGTH_MAX])
@@ -65,18 +124,6 @@ static int find_by_header(const struct csv_reader *reader, struct ratings_column
 	return 0;
 }
 
-static bool is_number(const struct csv_field *field)
-{
-	size_t i = field->length > 0 && (field->text[0] == '-' || field->text[0] == '+');
-	bool digits = false;
-	for (; i < field->length; i++) {
-		if (field->text[i] != '.' && !isdigit((unsigned char)field->text[i]))
-			return false;
-		digits = digits || field->text[i] != '.';
-	}
-	return digits;
-}
-
 static int find_by_position(const struct csv_reader *reader, struct ratings_columns *columns, struct error *error)
 {
 	if (reader->field_count < 2)
@@ -85,8 +132,9 @@ static int find_by_position(const struct csv_reader *reader, struct ratings_colu
 		                 reader->input.name, (unsigned long long)reader->line);
 	for (int c = 0; c < RATINGS_COLUMNS; c++)
 		columns->at[c] = (size_t)c < reader->field_count ? c : -1;
+	double number;
 	for (int c = COLUMN_RATING; c <= COLUMN_TIME; c++)
-		if (columns->at[c] >= 0 && !is_number(&reader->fields[c]))
+		if (columns->at[c] >= 0 && !parse_rating(&reader->fields[c], &number))
 			return error_set(error, CODE_DATA,
 			                 "%s:%llu: column %d is no number and the header is not known, "
 			                 "expected names like userId,movieId,rating,timestamp (or --columns)",
@@ -191,64 +239,7 @@ int ratings_columns_find(struct csv_reader *reader, const char *spec, struct rat
 	return 0;
 }
 
-/* ---- values ---- */
-
-/* Powers of ten that a double holds exactly. */
-static const double tens[] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
-
-/* Short decimals are one exact division; anything else goes to strtod. */
-static bool parse_rating(const struct csv_field *field, double *value)
-{
-	const char *at = field->text, *end = at + field->length;
-	const bool negative = at < end && *at == '-';
-	uint64_t digits = 0;
-	size_t count = 0, behind = 0;
-	bool point = false;
-	for (at += negative; at < end && count < COUNT_OF(tens); at++) {
-		if (*at == '.' && !point) {
-			point = true;
-			continue;
-		}
-		if (*at < '0' || *at > '9')
-			break;
-		digits = digits * 10 + (uint64_t)(*at - '0');
-		count++;
-		behind += point;
-	}
-	if (at == end && count > 0) {
-		*value = (double)digits / tens[behind];
-		*value = negative ? -*value : *value;
-		return true;
-	}
-	char text[64], *stop;
-	if (field->length == 0 || field->length >= sizeof text || isspace((unsigned char)field->text[0]))
-		return false;
-	memcpy(text, field->text, field->length);
-	text[field->length] = '\0';
-	*value = strtod(text, &stop);
-	return *stop == '\0' && isfinite(*value) && !strpbrk(text, "xXpP");
-}
-
-static bool parse_time(const struct csv_field *field, int64_t *value)
-{
-	const char *at = field->text, *end = at + field->length;
-	const bool negative = at < end && *at == '-';
-	int64_t number = 0;
-	size_t digits = 0;
-	for (at += negative; at < end && *at >= '0' && *at <= '9'; at++, digits++)
-		if (__builtin_mul_overflow(number, 10, &number) ||
-		    __builtin_sub_overflow(number, *at - '0', &number))
-			return false;
-	if (digits == 0)
-		return false;
-	if (at < end && *at == '.')
-		for (at++; at < end && *at >= '0' && *at <= '9'; at++)
-			;
-	if (at < end || (!negative && number == INT64_MIN))
-		return false;
-	*value = negative ? number : -number;
-	return true;
-}
+/* ---- rows ---- */
 
 static bool is_utf8(const char *text, size_t length)
 {
