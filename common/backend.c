@@ -1,5 +1,6 @@
 /* Which backend a device name means. The CUDA backend is a shared object that is opened at run time: the
- * tools never link against CUDA. */
+ * tools never link against CUDA, and say which part of it is missing: the object, the runtime that it
+ * links (the dynamic linker's own words), or the driver or device (the backend's probe). */
 #include "backend.h"
 
 #include <dlfcn.h>
@@ -8,48 +9,73 @@
 
 #include "options.h"
 
+enum { FOLDER_MAX = PATH_MAX + 64 };
+
 static const char object_name[] = "recpipe_cuda.so";
 
-
-
-/* Beside the tools, or in ../lib/recpipe, or where RECPIPE_CUDA says. */
-static void *open_object(void)
+/* Where the object is: RECPIPE_CUDA, else beside the tool, else in ../lib/recpipe. False when it is nowhere. */
+static bool find_object(char path[FOLDER_MAX])
 {
 	static const char *const folders[] = {".", "../lib/recpipe"};
-	char self[PATH_MAX], path[PATH_MAX + 64];
+	char self[PATH_MAX];
 	const char *named = getenv("RECPIPE_CUDA");
-	if (named)
-		return dlopen(named, RTLD_NOW | RTLD_LOCAL);
+	if (named && named[0] != '\0') {
+		snprintf(path, FOLDER_MAX, "%s", named);
+		return true;
+	}
 	ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
 	if (length <= 0)
-		return NULL;
+		return false;
 	self[length] = '\0';
 	*strrchr(self, '/') = '\0';
 	for (size_t f = 0; f < COUNT_OF(folders); f++) {
-		snprintf(path, sizeof path, "%s/%s/%s", self, folders[f], object_name);
-		void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-		if (object)
-			return object;
+		int size = snprintf(path, FOLDER_MAX, "%s/%s/%s", self, folders[f], object_name);
+		if (size < FOLDER_MAX && access(path, F_OK) == 0)
+			return true;
 	}
-	return NULL;
+	return false;
 }
 
-static const struct backend *find_cuda(int device, struct error *error)
+static const struct backend *open_object(const char *path, int device, struct error *error)
 {
-	void *object = open_object();
+	/* Never closed: the backend's functions live in it. */
+	void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	if (!object) {
-		error_set(error, CODE_UNAVAILABLE, "no CUDA backend: %s was not built (it needs nvcc) or the CUDA "
-		          "runtime it links is missing", object_name);
+		error_set(error, CODE_UNAVAILABLE, "the CUDA backend cannot be opened: %s", dlerror());
 		return NULL;
 	}
 	const struct backend *(*entry)(void);
 	*(void **)&entry = dlsym(object, "recpipe_cuda_backend");
 	const struct backend *backend = entry ? entry() : NULL;
 	if (!backend) {
-		error_set(error, CODE_UNAVAILABLE, "%s is of another version of recpipe", object_name);
+		error_set(error, CODE_UNAVAILABLE, "%s is no CUDA backend of this version of recpipe", path);
 		return NULL;
 	}
 	return backend->probe(device, error) == 0 ? backend : NULL;
+}
+
+static const struct backend *find_cuda(int device, struct error *error)
+{
+	char path[FOLDER_MAX];
+	if (find_object(path))
+		return open_object(path, device, error);
+	error_set(error, CODE_UNAVAILABLE, "no CUDA backend: %s was not built (the CUDA toolkit was missing then) or is "
+	          "not beside the tools", object_name);
+	return NULL;
+}
+
+/* Somebody without the object never wanted CUDA: only one that is there and cannot be used is worth a word. */
+static const struct backend *find_best(void)
+{
+	struct error why = {0};
+	char path[FOLDER_MAX];
+	if (!find_object(path))
+		return &backend_cpu;
+	const struct backend *cuda = open_object(path, 0, &why);
+	if (cuda)
+		return cuda;
+	note("%s; going on with the CPU", why.message);
+	return &backend_cpu;
 }
 
 const struct backend *backend_find(const char *device, struct error *error)
@@ -57,11 +83,8 @@ const struct backend *backend_find(const char *device, struct error *error)
 	int64_t number = 0;
 	if (strcmp(device, "cpu") == 0)
 		return &backend_cpu;
-	if (strcmp(device, "auto") == 0) {
-		struct error why = {0};
-		const struct backend *cuda = find_cuda(0, &why);
-		return cuda ? cuda : &backend_cpu;
-	}
+	if (strcmp(device, "auto") == 0)
+		return find_best();
 	if (strncmp(device, "cuda", 4) == 0 && (device[4] == '\0' || device[4] == ':')) {
 		if (device[4] == ':' && parse_int("--device cuda:N", device + 5, 0, 1023, &number, error) < 0)
 			return NULL;

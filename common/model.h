@@ -82,8 +82,12 @@ struct model_file {
 /* Writes `file` to `path` atomically. The digest of the tensors goes into the metadata. */
 MUST_CHECK int model_write(const struct model_file *file, const char *path, struct error *error);
 
+/* The same into an output that is open: a tool that trains for hours finds out first whether it can write. */
+struct output;
+MUST_CHECK int model_write_to(const struct model_file *file, struct output *output, struct error *error);
+
 /* Reads and checks everything: sizes against the file before any allocation, names, shapes, dtype, digest,
- * finite values. CODE_DATA with what is wrong. */
+ * finite values. CODE_DATA with what is wrong. Release `file` in any case. */
 MUST_CHECK int model_read(struct model_file *file, const char *path, struct error *error);
 void model_file_release(struct model_file *file);
 

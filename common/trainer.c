@@ -22,6 +22,7 @@ static void cut_spans(struct trainer *trainer)
 	uint64_t batches;
 	trainer->batch_groups = options->batch / group ? options->batch / group : 1;
 	batches = SPAN_SAMPLES / (trainer->batch_groups * group);
+	trainer->probe_group = trainer->batch_groups * (batches ? batches : 1);
 	if (options->checkpoint_batches && options->checkpoint_batches < batches)
 		batches = options->checkpoint_batches;
 	trainer->span_groups = trainer->batch_groups * (batches ? batches : 1);
@@ -63,7 +64,8 @@ static int trainer_init(struct trainer *trainer, struct error *error)
 		trainer->model->metadata = json_object();
 	trainer->log_rows = json_array();
 	trainer->validates = trainer->inputs->valid != NULL;
-	trainer->backend = backend_find(trainer->options->device, error);
+	trainer->backend = trainer->inputs->backend ? trainer->inputs->backend
+	                                            : backend_find(trainer->options->device, error);
 	if (!trainer->backend)
 		return -1;
 	cut_spans(trainer);
@@ -72,9 +74,7 @@ static int trainer_init(struct trainer *trainer, struct error *error)
 	    make_sets(trainer, error) < 0)
 		return -1;
 	trainer->checkpoint_time = clock_seconds();
-	if (!trainer->model->is_checkpoint)
-		return 0;
-	if (checkpoint_restore(trainer, error) < 0)
+	if (trainer->model->is_checkpoint && checkpoint_restore(trainer, error) < 0)
 		return -1;
 	trainer->checkpoint_step = trainer->at.step;
 	return feed_skip(trainer, error);
@@ -91,6 +91,12 @@ static void trainer_release(struct trainer *trainer)
 }
 
 /* ---- one epoch ---- */
+
+int trainer_diverged(const struct trainer *trainer, const char *what, struct error *error)
+{
+	return error_set(error, CODE_DATA, "training diverged: %s is not finite in epoch %u; try a smaller --lr%s", what,
+	                 trainer->at.epoch + 1, trainer->inputs->checkpoint_path ? " (the last checkpoint is kept)" : "");
+}
 
 static double rate_at(const struct trainer *trainer, uint64_t step)
 {
@@ -116,6 +122,8 @@ static int train_span(struct trainer *trainer, struct error *error)
 	span.end = at->group + trainer->span_groups;
 	if (span.end > trainer->feed.positives)
 		span.end = trainer->feed.positives;
+	if (at->epoch == 0 && at->group < trainer->probe_group && span.end > trainer->probe_group)
+		span.end = trainer->probe_group;
 	const uint64_t batches = (span.end - span.begin + trainer->batch_groups - 1) / trainer->batch_groups;
 	for (uint64_t b = 0; b < batches; b++)
 		trainer->rates[b] = rate_at(trainer, at->step + b);
@@ -126,29 +134,7 @@ static int train_span(struct trainer *trainer, struct error *error)
 	at->loss_sum += result.loss_sum;
 	at->samples += result.samples;
 	at->missing += result.missing;
-	if (!isfinite(result.loss_sum))
-		return error_set(error, CODE_DATA, "training diverged: the loss of epoch %u is not finite; "
-		                 "try a smaller --lr%s", at->epoch + 1,
-		                 trainer->inputs->checkpoint_path ? " (the last checkpoint is kept)" : "");
-	return 0;
-}
-
-static int train_epoch(struct trainer *trainer, struct error *error)
-{
-	struct progress progress;
-	char what[64];
-	snprintf(what, sizeof what, "positives of epoch %u", trainer->at.epoch + 1);
-	progress_start(&progress, what, trainer->feed.positives, trainer->options->quiet);
-	feed_start_epoch(trainer);
-	while (trainer->at.group < trainer->feed.positives) {
-		if (train_span(trainer, error) < 0)
-			return -1;
-		progress_update(&progress, trainer->at.group);
-		if (trainer->at.group < trainer->feed.positives && checkpoint_when_due(trainer, error) < 0)
-			return -1;
-	}
-	progress_finish(&progress);
-	return feed_end_epoch(trainer, error);
+	return isfinite(result.loss_sum) ? 0 : trainer_diverged(trainer, "the loss", error);
 }
 
 /* ---- between epochs ---- */
@@ -211,26 +197,69 @@ static int weigh_epoch(struct trainer *trainer, const struct validation_result *
 	return trainer->backend->get(trainer->state, &trainer->model->best, NULL, NULL, NULL, error);
 }
 
+/* Begins anew from other first values: a dead tower gets no gradient and stays as it is. */
 static int restart(struct trainer *trainer, struct error *error)
 {
 	struct model_file *model = trainer->model;
 	struct position *at = &trainer->at;
 	struct parameters zero;
-	if (trainer->inputs->warm || at->attempt == trainer->options->restarts)
-		return error_set(error, CODE_NO, "the tower is dead: every logit is equal after epoch %u%s", at->epoch + 1,
-		                 trainer->inputs->warm ? " of a warm start" : " and after every restart; try another --seed");
-	note("the tower is dead after epoch %u (every logit is equal): beginning anew from other first values",
+	if (trainer->inputs->warm)
+		return error_set(error, CODE_NO, "the tower is dead: every logit is equal in epoch %u of a warm start",
+		                 at->epoch + 1);
+	if (at->attempt >= trainer->options->restarts)
+		return error_set(error, CODE_NO, "the tower is dead: every logit is equal in epoch %u, after %u restarts; "
+		                 "try another --seed or wider --layers", at->epoch + 1, at->attempt);
+	note("the tower is dead in epoch %u (every logit is equal): beginning anew from other first values",
 	     at->epoch + 1);
-	*at = (struct position){.attempt = at->attempt + 1};
-	json_array_clear(trainer->log_rows);
 	if (feed_restart(trainer, error) < 0 || parameters_init(&zero, &model->shape, error) < 0)
 		return -1;
+	*at = (struct position){.attempt = at->attempt + 1};
+	json_array_clear(trainer->log_rows);
 	memset(model->parameters.block, 0, model->parameters.size * sizeof(float));
 	model_init_values(&model->shape, &model->parameters, trainer->options->seed, at->attempt, trainer->options->ratio,
 	                  0, 0, false);
 	int result = trainer->backend->put(trainer->state, &model->parameters, &zero, &zero, 0, error);
 	parameters_release(&zero);
 	return result;
+}
+
+/* Spans until the epoch is over, or the probe of the first one finds a stillborn tower (*dead). */
+static int train_epoch(struct trainer *trainer, bool *dead, struct error *error)
+{
+	struct position *at = &trainer->at;
+	struct progress progress;
+	char what[64];
+	int result = 0;
+	*dead = false;
+	snprintf(what, sizeof what, "positives of epoch %u", at->epoch + 1);
+	progress_start(&progress, what, trainer->feed.positives, trainer->options->quiet);
+	feed_start_epoch(trainer);
+	while (result == 0 && at->group < trainer->feed.positives && !*dead) {
+		result = train_span(trainer, error);
+		if (result < 0)
+			break;
+		progress_update(&progress, at->group);
+		if (at->epoch == 0 && at->group == trainer->probe_group)
+			result = tower_is_dead(&trainer->model->shape, trainer->backend, trainer->state, dead, error);
+		if (result == 0 && !*dead && at->group < trainer->feed.positives)
+			result = checkpoint_when_due(trainer, error);
+	}
+	progress_finish(&progress);
+	return result < 0 || *dead ? result : feed_end_epoch(trainer, error);
+}
+
+/* Whether the tower is dead, and the validation's figures. Probing finds towers that answer the same to
+ * everything; one that does so only to nearly everything shows in the ties. */
+static int examine(struct trainer *trainer, struct validation_result *result, bool *dead, struct error *error)
+{
+	if (tower_is_dead(&trainer->model->shape, trainer->backend, trainer->state, dead, error) < 0)
+		return -1;
+	if (*dead || !trainer->validates)
+		return 0;
+	if (validate(trainer, result, error) < 0)
+		return -1;
+	*dead = result->tied >= 1.0 && result->hr10 <= 0.0;
+	return 0;
 }
 
 /* Checks, validates, logs and keeps the epoch that was trained; moves to the next. */
@@ -242,14 +271,11 @@ static int end_epoch(struct trainer *trainer, double began, struct error *error)
 	if (trainer->backend->get(trainer->state, &trainer->model->parameters, NULL, NULL, NULL, error) < 0)
 		return -1;
 	if (!parameters_finite(&trainer->model->parameters))
-		return error_set(error, CODE_DATA, "training diverged: a weight is not finite after epoch %u; try a smaller "
-		                 "--lr", at->epoch + 1);
-	if (tower_is_dead(&trainer->model->shape, trainer->backend, trainer->state, &dead, error) < 0)
+		return trainer_diverged(trainer, "a weight", error);
+	if (examine(trainer, &result, &dead, error) < 0)
 		return -1;
 	if (dead)
 		return restart(trainer, error);
-	if (trainer->validates && validate(trainer, &result, error) < 0)
-		return -1;
 	log_epoch(trainer, &result, clock_seconds() - began);
 	if (weigh_epoch(trainer, &result, error) < 0)
 		return -1;
@@ -257,6 +283,15 @@ static int end_epoch(struct trainer *trainer, double began, struct error *error)
 	at->group = at->samples = at->missing = 0;
 	at->loss_sum = 0.0;
 	return checkpoint_write(trainer, error);
+}
+
+static int run_epoch(struct trainer *trainer, struct error *error)
+{
+	const double began = clock_seconds();
+	bool dead;
+	if (train_epoch(trainer, &dead, error) < 0)
+		return -1;
+	return dead ? restart(trainer, error) : end_epoch(trainer, began, error);
 }
 
 /* ---- the end ---- */
@@ -313,12 +348,8 @@ int trainer_run(struct model_file *model, const struct trainer_options *options,
 {
 	struct trainer trainer = {.model = model, .options = options, .inputs = inputs};
 	int result = trainer_init(&trainer, error);
-	while (result == 0 && !is_over(&trainer)) {
-		double began = clock_seconds();
-		result = train_epoch(&trainer, error);
-		if (result == 0)
-			result = end_epoch(&trainer, began, error);
-	}
+	while (result == 0 && !is_over(&trainer))
+		result = run_epoch(&trainer, error);
 	if (result == 0)
 		result = finish(&trainer, error);
 	trainer_release(&trainer);

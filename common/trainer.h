@@ -44,14 +44,21 @@ struct trainer_inputs {
 	const struct interactions *valid;  /* truth of the validation; NULL: no validation */
 	const char *checkpoint_path;       /* NULL: none */
 	struct output *log;                /* TSV, one row an epoch; NULL: none */
+	const struct backend *backend;     /* NULL: the one that options->device names */
 	bool warm;                         /* the parameters come from another model: a dead tower is an error */
 };
 
 /* Trains `model`: on entry its shape, ids and initial parameters (and, when is_checkpoint, moments, best
  * epoch and position to go on from); on return the best epoch's parameters (the last without validation),
- * with metadata "metrics" and "training". A loss or weight that is not finite is CODE_DATA ("training
- * diverged …"), the last checkpoint kept. A dead tower after all restarts is CODE_NO. */
+ * with metadata "data" (digest of the positives), "metrics" and "training". A loss or weight that is not
+ * finite is CODE_DATA ("training diverged …"), the last checkpoint kept. A dead tower after all restarts is
+ * CODE_NO. A checkpoint of other positives is CODE_DATA. */
 MUST_CHECK int trainer_run(struct model_file *model, const struct trainer_options *options,
                            const struct trainer_inputs *inputs, struct error *error);
+
+enum { TRAINER_DIGEST_SIZE = 33 };
+
+/* XXH3-128 of who interacted with what, in hexadecimal: models and checkpoints tell by it what they were made of. */
+void trainer_digest(const struct interactions *interactions, char text[TRAINER_DIGEST_SIZE]);
 
 #endif

@@ -22,7 +22,10 @@ static json_t *position_to_json(const struct trainer *trainer)
 
 static int position_from_json(struct trainer *trainer, const json_t *object, struct error *error)
 {
-	bool whole = json_is_array(json_object_get(object, "log"));
+	const json_t *log = json_object_get(object, "log");
+	bool whole = json_is_array(log);
+	for (size_t i = 0; i < json_array_size(log); i++)
+		whole = whole && json_is_string(json_array_get(log, i));
 #define GET_INTEGER(field, type) \
 	whole = whole && json_is_integer(json_object_get(object, #field)); \
 	trainer->at.field = (type)json_integer_value(json_object_get(object, #field));
@@ -32,11 +35,12 @@ static int position_from_json(struct trainer *trainer, const json_t *object, str
 	POSITION_INTEGERS(GET_INTEGER)
 	POSITION_REALS(GET_REAL)
 	if (!whole || trainer->at.epoch > trainer->options->epochs || trainer->at.group > trainer->feed.positives ||
-	    trainer->at.attempt > trainer->options->restarts)
+	    trainer->at.attempt > trainer->options->restarts ||
+	    (trainer->at.best_epoch > 0) != trainer->model->has_best)
 		return error_set(error, CODE_DATA, "%s: the checkpoint's position is malformed or of other data",
 		                 trainer->inputs->checkpoint_path);
 	json_decref(trainer->log_rows);
-	trainer->log_rows = json_deep_copy(json_object_get(object, "log"));
+	trainer->log_rows = json_deep_copy(log);
 	return 0;
 }
 
@@ -47,6 +51,9 @@ int checkpoint_write(struct trainer *trainer, struct error *error)
 		return 0;
 	if (trainer->backend->get(trainer->state, &model->parameters, &model->moment1, &model->moment2, NULL, error) < 0)
 		return -1;
+	if (!parameters_finite(&model->parameters) || !parameters_finite(&model->moment1) ||
+	    !parameters_finite(&model->moment2))
+		return trainer_diverged(trainer, "a weight", error);
 	json_t *position = position_to_json(trainer);
 	char *text = json_dumps(position, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17));
 	json_object_set_new(model->metadata, "training", json_string(text ? text : ""));

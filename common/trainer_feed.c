@@ -1,8 +1,38 @@
-/* Groups for the trainer: see struct feed. */
+/* Groups for the trainer: see struct feed. Whoever trains from a stream keeps the first epoch's positives (8
+ * bytes each, 12 while they come): from then on everything is known that the sampler knows. */
 #include <inttypes.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 #include "mem.h"
 #include "trainer_internal.h"
+
+void trainer_digest(const struct interactions *interactions, char text[TRAINER_DIGEST_SIZE])
+{
+	const uint32_t counts[2] = {interactions->users, interactions->items};
+	XXH3_state_t state;
+	XXH3_INITSTATE(&state);
+	XXH3_128bits_reset(&state);
+	XXH3_128bits_update(&state, counts, sizeof counts);
+	XXH3_128bits_update(&state, interactions->offsets, ((size_t)interactions->users + 1) * sizeof(uint64_t));
+	XXH3_128bits_update(&state, interactions->item_ids, (size_t)interactions->count * sizeof(uint32_t));
+	XXH128_hash_t hash = XXH3_128bits_digest(&state);
+	snprintf(text, TRAINER_DIGEST_SIZE, "%016" PRIx64 "%016" PRIx64, (uint64_t)hash.high64, (uint64_t)hash.low64);
+}
+
+/* Puts the positives' digest into the metadata, or finds that a checkpoint has another one there. */
+static int note_data(struct trainer *trainer, const struct interactions *positives, struct error *error)
+{
+	char digest[TRAINER_DIGEST_SIZE];
+	const json_t *before = json_object_get(trainer->model->metadata, "data");
+	trainer_digest(positives, digest);
+	if (json_is_string(before) && strcmp(json_string_value(before), digest) != 0)
+		return error_set(error, CODE_DATA, "%s: cannot resume: it was trained on other interactions",
+		                 trainer->inputs->checkpoint_path);
+	if (json_object_set_new(trainer->model->metadata, "data", json_string(digest)) < 0)
+		return error_set(error, CODE_SYSTEM, "out of memory for metadata");
+	return 0;
+}
 
 static int init_stream(struct trainer *trainer, struct error *error)
 {
@@ -10,15 +40,14 @@ static int init_stream(struct trainer *trainer, struct error *error)
 	struct sample_shape shape;
 	const size_t group = 1 + (size_t)trainer->options->ratio;
 	feed->stream = trainer->inputs->samples;
+	feed->collecting = true;
 	if (sample_shape_read(feed->stream, &shape, error) < 0 ||
 	    records_info(feed->stream, &feed->stream_ids, error) < 0)
 		return -1;
 	feed->positives = shape.positives;
-	feed->pair_users = mem_alloc(feed->positives, sizeof *feed->pair_users, error);
-	feed->pair_items = mem_alloc(feed->positives, sizeof *feed->pair_items, error);
 	feed->users = mem_alloc(trainer->span_groups, sizeof *feed->users, error);
 	feed->items = mem_alloc(trainer->span_groups * group, sizeof *feed->items, error);
-	return feed->pair_users && feed->pair_items && feed->users && feed->items ? 0 : -1;
+	return feed->users && feed->items ? 0 : -1;
 }
 
 static int init_sampler(struct trainer *trainer, const struct interactions *train, struct error *error)
@@ -58,6 +87,17 @@ void feed_start_epoch(struct trainer *trainer)
 		sampler_start_epoch(&trainer->feed.sampler, trainer->at.epoch);
 }
 
+/* Keeps one positive of the first epoch. Room grows with what has come: a count in a header proves nothing. */
+static int collect(struct feed *feed, uint32_t user, uint32_t item, struct error *error)
+{
+	if (mem_grow(&feed->pair_users, &feed->users_capacity, feed->pairs + 1, sizeof user, error) < 0 ||
+	    mem_grow(&feed->pair_items, &feed->items_capacity, feed->pairs + 1, sizeof item, error) < 0)
+		return -1;
+	((uint32_t *)feed->pair_users)[feed->pairs] = user;
+	((uint32_t *)feed->pair_items)[feed->pairs++] = item;
+	return 0;
+}
+
 static int read_groups(struct trainer *trainer, uint64_t count, struct error *error)
 {
 	struct feed *feed = &trainer->feed;
@@ -69,13 +109,11 @@ static int read_groups(struct trainer *trainer, uint64_t count, struct error *er
 		if (result < 0)
 			return -1;
 		if (result == 0)
-			return error_set(error, CODE_DATA, "%s: ends in the middle of epoch %u, expected %" PRIu64
-			                 " samples an epoch", feed->stream->input.name, trainer->at.epoch + 1,
-			                 feed->positives);
-		if (feed->pair_users && feed->pairs < feed->positives) {
-			feed->pair_users[feed->pairs] = feed->users[g];
-			feed->pair_items[feed->pairs++] = feed->items[g * group];
-		}
+			return error_set(error, CODE_DATA, "%s: ends after %" PRIu64 " samples, in the middle of an epoch of "
+			                 "%" PRIu64, feed->stream->input.name, feed->taken, feed->positives);
+		feed->taken++;
+		if (feed->collecting && collect(feed, feed->users[g], feed->items[g * group], error) < 0)
+			return -1;
 	}
 	return 0;
 }
@@ -96,24 +134,17 @@ int feed_span(struct trainer *trainer, struct train_span *span, struct error *er
 int feed_end_epoch(struct trainer *trainer, struct error *error)
 {
 	struct feed *feed = &trainer->feed;
-	if (!feed->pair_users)
+	if (!feed->collecting)
 		return 0;
+	feed->collecting = false;
 	int result = interactions_from_pairs(&feed->collected, trainer->model->shape.users, trainer->model->shape.items,
 	                                     feed->pair_users, feed->pair_items, feed->pairs, error);
 	mem_free(feed->pair_users);
 	mem_free(feed->pair_items);
 	feed->pair_users = feed->pair_items = NULL;
-	return result;
-}
-
-int feed_restart(struct trainer *trainer, struct error *error)
-{
-	if (!trainer->feed.stream)
-		return 0;
-	if (feed_drain(trainer, error) < 0)
-		return -1;
-	trainer->feed.stream = NULL;
-	return init_sampler(trainer, &trainer->feed.collected, error);
+	if (result == 0 && feed->collected.count != feed->positives)
+		result = error_set(error, CODE_DATA, "%s: an epoch holds a positive twice", feed->stream->input.name);
+	return result == 0 ? note_data(trainer, &feed->collected, error) : -1;
 }
 
 static int skip_groups(struct trainer *trainer, uint64_t count, struct error *error)
@@ -127,34 +158,59 @@ static int skip_groups(struct trainer *trainer, uint64_t count, struct error *er
 	return 0;
 }
 
-int feed_skip(struct trainer *trainer, struct error *error)
+/* Reads what is left of the first epoch, when it is not over. */
+static int finish_first_epoch(struct trainer *trainer, struct error *error)
 {
-	const struct position at = trainer->at;
+	struct feed *feed = &trainer->feed;
+	if (!feed->collecting)
+		return 0;
+	return skip_groups(trainer, feed->positives - feed->pairs, error) == 0 ? feed_end_epoch(trainer, error) : -1;
+}
+
+int feed_restart(struct trainer *trainer, struct error *error)
+{
 	if (!trainer->feed.stream)
 		return 0;
-	for (trainer->at.epoch = 0; trainer->at.epoch < at.epoch; trainer->at.epoch++)
-		if (skip_groups(trainer, trainer->feed.positives, error) < 0 || feed_end_epoch(trainer, error) < 0)
-			return -1;
-	/* After a restart the samples are drawn here: the stream has told its positives and is done with. */
-	if (at.attempt > 0 && at.epoch == 0 &&
-	    (skip_groups(trainer, trainer->feed.positives, error) < 0 || feed_end_epoch(trainer, error) < 0))
+	if (finish_first_epoch(trainer, error) < 0 || feed_drain(trainer, error) < 0)
 		return -1;
-	if (at.attempt > 0)
+	trainer->feed.stream = NULL;
+	return init_sampler(trainer, &trainer->feed.collected, error);
+}
+
+int feed_skip(struct trainer *trainer, struct error *error)
+{
+	const struct position *at = &trainer->at;
+	const struct feed *feed = &trainer->feed;
+	if (!feed->stream)
+		return note_data(trainer, trainer->inputs->train, error);
+	/* After a restart samples are drawn here: the stream tells its positives and is done with. */
+	if (at->attempt > 0)
 		return feed_restart(trainer, error);
-	return skip_groups(trainer, at.group, error);
+	if (at->epoch > 0 && (finish_first_epoch(trainer, error) < 0 ||
+	                      skip_groups(trainer, (at->epoch - 1) * feed->positives, error) < 0))
+		return -1;
+	return skip_groups(trainer, at->group, error);
 }
 
 int feed_drain(struct trainer *trainer, struct error *error)
 {
 	struct feed *feed = &trainer->feed;
+	const uint64_t expected = feed->positives * trainer->options->epochs;
 	if (!feed->stream)
 		return 0;
 	for (;;) {
 		int result = sample_read(feed->stream, &feed->stream_ids, trainer->options->ratio, feed->users,
 		                         feed->items, error);
-		if (result <= 0)
-			return result;
+		if (result < 0)
+			return -1;
+		if (result == 0)
+			break;
+		feed->taken++;
 	}
+	if (feed->taken != expected)
+		return error_set(error, CODE_DATA, "%s: holds %" PRIu64 " samples, expected %" PRIu64 " in all epochs",
+		                 feed->stream->input.name, feed->taken, expected);
+	return 0;
 }
 
 const struct interactions *feed_interactions(const struct trainer *trainer)

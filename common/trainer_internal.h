@@ -13,9 +13,12 @@ struct feed {
 	struct stream_reader *stream;     /* NULL once its groups are no longer used */
 	struct stream_info stream_ids;
 	struct interactions collected;
-	uint32_t *pair_users, *pair_items;/* the first epoch's positives, while they come */
+	bool collecting;                  /* the first epoch's positives are still coming */
+	void *pair_users, *pair_items;    /* those so far, uint32_t each */
+	size_t users_capacity, items_capacity;
 	uint64_t pairs;
 	uint64_t positives;               /* groups in an epoch */
+	uint64_t taken;                   /* groups read from the stream so far */
 	uint32_t *users, *items;          /* a span's groups out of the stream */
 };
 
@@ -44,10 +47,14 @@ struct trainer {
 	struct position at;
 	json_t *log_rows;                 /* array of strings, one a finished epoch */
 	uint64_t batch_groups, span_groups;
+	uint64_t probe_group;             /* of the first epoch: where a stillborn tower is looked for */
 	double *rates;
 	double checkpoint_time;           /* when the last one was written */
 	uint64_t checkpoint_step;
 };
+
+/* trainer.c */
+int trainer_diverged(const struct trainer *trainer, const char *what, struct error *error);
 
 /* trainer_feed.c */
 MUST_CHECK int feed_init(struct trainer *trainer, struct error *error);
@@ -56,15 +63,17 @@ void feed_release(struct feed *feed);
 void feed_start_epoch(struct trainer *trainer);
 /* Sets where the groups [begin, end) of the current epoch come from. */
 MUST_CHECK int feed_span(struct trainer *trainer, struct train_span *span, struct error *error);
-/* At the end of the first epoch out of a stream: gathers its positives. */
+/* At the end of the first epoch out of a stream: gathers its positives, and checks what a checkpoint says
+ * of them. */
 MUST_CHECK int feed_end_epoch(struct trainer *trainer, struct error *error);
 /* Goes on from a sampler that makes what the stream would have brought: a dead tower begins anew. */
 MUST_CHECK int feed_restart(struct trainer *trainer, struct error *error);
-/* Skips the groups that a checkpoint has behind it. */
+/* Compares the positives with those that a checkpoint was made of, where they are known yet, and skips the
+ * groups that it has behind it. */
 MUST_CHECK int feed_skip(struct trainer *trainer, struct error *error);
 /* Reads a stream to its end, so that its producer can finish and a broken end is told. */
 MUST_CHECK int feed_drain(struct trainer *trainer, struct error *error);
-/* The training positives, when they are known. */
+/* The training positives, once the first epoch is over. */
 const struct interactions *feed_interactions(const struct trainer *trainer);
 
 /* trainer_checkpoint.c */

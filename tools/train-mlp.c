@@ -59,11 +59,11 @@ static const struct option_spec table[] = {
 	{0, "restarts", OPTION_INT, AT(restarts), "N",
 	 "How often a dead tower (every logit equal) begins anew before that is an error.", 0, 100, NULL},
 	{'c', "checkpoint", OPTION_TEXT, AT(checkpoint), "FILE",
-	 "Write the state of training here after each epoch.", 0, 0, NULL},
-	{0, "checkpoint-minutes", OPTION_REAL, AT(checkpoint_minutes), "X", "… and every X minutes; 0: not.", 0, 1e6,
-	 NULL},
-	{0, "checkpoint-batches", OPTION_INT, AT(checkpoint_batches), "N", "… and every N batches; 0: not.", 0, 1e15,
-	 NULL},
+	 "Write the state of training here after each epoch. It is kept when training is done.", 0, 0, NULL},
+	{0, "checkpoint-minutes", OPTION_REAL, AT(checkpoint_minutes), "X",
+	 "Write --checkpoint every X minutes as well; 0: only after epochs.", 0, 1e6, NULL},
+	{0, "checkpoint-batches", OPTION_INT, AT(checkpoint_batches), "N",
+	 "Write --checkpoint every N batches as well; 0: only after epochs.", 0, 1e15, NULL},
 	{0, "resume", OPTION_FLAG, AT(resume), NULL,
 	 "Go on from --checkpoint when it exists: the model's bytes are those of an uninterrupted run.", 0, 0, NULL},
 	{'i', "init-from", OPTION_TEXT, AT(init_from), "MODEL",
@@ -106,18 +106,19 @@ static const struct tool_spec tool = {
 /* What the run holds open. */
 struct run {
 	struct options *options;
+	const struct operands *operands;
 	struct stream_reader samples;
 	struct interactions train, valid, known;
 	bool from_samples, warm;
 	uint64_t positives;
 	struct model_file model;
-	struct output log;
+	struct output out, log;
 };
 
 /* An option the stream decides: it must have been left alone or say the same. */
-static int agree(const char *name, int64_t *value, int64_t standard, int64_t stream, struct error *error)
+static int agree(const struct run *run, const char *name, int64_t *value, int64_t stream, struct error *error)
 {
-	if (*value != standard && *value != stream)
+	if (option_given(&tool, run->operands, name) && *value != stream)
 		return error_set(error, CODE_USAGE, "--%s %lld disagrees with the samples, which have %lld", name,
 		                 (long long)*value, (long long)stream);
 	*value = stream;
@@ -136,14 +137,14 @@ static int take_sample_settings(struct run *run, struct error *error)
 		return error_set(error, CODE_DATA, "%s: its metadata has no usable \"seed\" or \"alpha\"",
 		                 run->samples.input.name);
 	run->positives = shape.positives;
-	if (o->alpha != defaults.alpha && o->alpha != json_number_value(alpha))
+	if (option_given(&tool, run->operands, "alpha") && o->alpha != json_number_value(alpha))
 		return error_set(error, CODE_USAGE, "--alpha %g disagrees with the samples, which have %g", o->alpha,
 		                 json_number_value(alpha));
 	o->alpha = json_number_value(alpha);
-	if (agree("ratio", &o->ratio, defaults.ratio, shape.ratio, error) < 0 ||
-	    agree("epochs", &o->epochs, defaults.epochs, shape.epochs, error) < 0)
+	if (agree(run, "ratio", &o->ratio, shape.ratio, error) < 0 ||
+	    agree(run, "epochs", &o->epochs, shape.epochs, error) < 0)
 		return -1;
-	return agree("seed", &o->seed, defaults.seed, (int64_t)json_integer_value(seed), error);
+	return agree(run, "seed", &o->seed, (int64_t)json_integer_value(seed), error);
 }
 
 /* Opens INPUT as what its header says it is. */
@@ -194,6 +195,14 @@ static int read_others(struct run *run, struct error *error)
 
 /* ---- first parameters ---- */
 
+static void note_digest(struct run *run, const char *key, const struct interactions *interactions)
+{
+	char digest[TRAINER_DIGEST_SIZE];
+	trainer_digest(interactions, digest);
+	json_object_set_new(run->model.metadata, key, json_string(digest));
+}
+
+/* What the result depends on, and nothing else: a pipe and a file give the same. */
 static int new_metadata(struct run *run, struct error *error)
 {
 	static const char *const skip[] = {"out", "valid", "known", "checkpoint", "checkpoint-minutes",
@@ -208,6 +217,10 @@ static int new_metadata(struct run *run, struct error *error)
 	json_object_set_new(run->model.metadata, "seed", json_string(text));
 	snprintf(text, sizeof text, "%llu", (unsigned long long)run->positives);
 	json_object_set_new(run->model.metadata, "positives", json_string(text));
+	if (run->options->valid)
+		note_digest(run, "valid", &run->valid);
+	if (run->options->known.count)
+		note_digest(run, "known", &run->known);
 	return 0;
 }
 
@@ -232,6 +245,7 @@ static int copy_model(struct run *run, const struct model_file *old, const char 
 	    !id_space_extends(&run->model.ids.items, &old->ids.items))
 		return error_set(error, CODE_DATA, "%s: its ids are not those of the data, nor ones that the data's id maps "
 		                 "grew from (encode-ids --update keeps them)", path);
+	json_object_set(run->model.metadata, "init", json_object_get(old->metadata, "digest"));
 	for (size_t m = 0; m < from->count; m++)
 		memcpy(run->model.parameters.matrices[m].values, from->matrices[m].values,
 		       (size_t)from->matrices[m].rows * from->matrices[m].stride * sizeof(float));
@@ -262,16 +276,16 @@ static int first_parameters(struct run *run, struct error *error)
 
 static int same_text(const char *path, const json_t *theirs, const json_t *ours, const char *key, struct error *error)
 {
-	const char *a = json_string_value(json_object_get(theirs, key)), *b = json_string_value(json_object_get(ours, key));
-	if (a && b && strcmp(a, b) == 0)
+	const json_t *a = json_object_get(theirs, key), *b = json_object_get(ours, key);
+	if (a == b || json_equal(a, b))
 		return 0;
-	return error_set(error, CODE_USAGE, "%s: cannot resume: its %s are '%s', now they are '%s'", path, key, a ? a : "",
-	                 b ? b : "");
+	return error_set(error, CODE_USAGE, "%s: cannot resume: \"%s\" was '%s' in the checkpoint, now it is '%s'", path, key,
+	                 a ? json_string_value(a) : "", b ? json_string_value(b) : "");
 }
 
 static int load_checkpoint(struct run *run, struct error *error)
 {
-	static const char *const keys[] = {"options", "seed", "positives"};
+	static const char *const keys[] = {"options", "seed", "positives", "valid", "known", "init"};
 	const char *path = run->options->checkpoint;
 	struct model_file saved = {0};
 	int result = model_read(&saved, path, error);
@@ -313,6 +327,8 @@ static int check_options(const struct options *o, struct error *error)
 		return error_set(error, CODE_USAGE, "--resume needs --checkpoint");
 	if ((o->checkpoint_minutes > 0 || o->checkpoint_batches > 0) && !o->checkpoint)
 		return error_set(error, CODE_USAGE, "--checkpoint-minutes and --checkpoint-batches need --checkpoint");
+	if (o->checkpoint && strcmp(o->checkpoint, o->out) == 0)
+		return error_set(error, CODE_USAGE, "--checkpoint and --out name the same file");
 	return 0;
 }
 
@@ -344,11 +360,13 @@ static int train(struct run *run, struct error *error)
 		.log = o->log ? &run->log : NULL,
 		.warm = run->warm,
 	};
-	if (o->log && output_open(&run->log, o->log, error) < 0)
+	/* Before the hours of training, not after them. */
+	if (output_open(&run->out, o->out, error) < 0 || (o->log && output_open(&run->log, o->log, error) < 0))
 		return -1;
-	if (trainer_run(&run->model, &options, &inputs, error) < 0 || model_write(&run->model, o->out, error) < 0)
+	if (trainer_run(&run->model, &options, &inputs, error) < 0 || model_write_to(&run->model, &run->out, error) < 0 ||
+	    output_prepare(&run->out, error) < 0 || (o->log && output_commit(&run->log, error) < 0))
 		return -1;
-	return o->log ? output_commit(&run->log, error) : 0;
+	return output_commit(&run->out, error);
 }
 
 int main(int argc, char **argv)
@@ -356,7 +374,7 @@ int main(int argc, char **argv)
 	struct options options;
 	struct operands operands;
 	struct error error = {0};
-	struct run run = {.options = &options, .log = {.fd = -1}};
+	struct run run = {.options = &options, .operands = &operands, .out = {.fd = -1}, .log = {.fd = -1}};
 	enum options_verdict verdict = options_parse(&tool, argc, argv, &options, &operands, &error);
 	if (verdict == OPTIONS_DONE)
 		return CODE_OK;
@@ -374,6 +392,7 @@ int main(int argc, char **argv)
 	interactions_release(&run.valid);
 	interactions_release(&run.known);
 	model_file_release(&run.model);
+	output_release(&run.out);
 	output_release(&run.log);
 	return result == 0 ? CODE_OK : error_report(&error);
 }
