@@ -263,24 +263,49 @@ static void loss_and_gradient(struct train_block *train, float *last, size_t str
 	train->loss = sum;
 }
 
+/* rng_block for LANES consecutive indices at once: words[w][lane] is word w of index first + lane. */
+static void random_lanes(uint64_t seed, uint32_t stream, uint64_t first, uint32_t block, uint32_t words[4][LANES])
+{
+	uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
+	for (size_t i = 0; i < LANES; i++) {
+		words[0][i] = (uint32_t)(first + i);
+		words[1][i] = (uint32_t)((first + i) >> 32);
+		words[2][i] = block;
+		words[3][i] = stream;
+	}
+	for (int round = 0; round < 10; round++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u)
+		for (size_t i = 0; i < LANES; i++) {
+			const uint64_t p = (uint64_t)0xD2511F53u * words[0][i], q = (uint64_t)0xCD9E8D57u * words[2][i];
+			words[0][i] = (uint32_t)(q >> 32) ^ words[1][i] ^ k0;
+			words[1][i] = (uint32_t)q;
+			words[2][i] = (uint32_t)(p >> 32) ^ words[3][i] ^ k1;
+			words[3][i] = (uint32_t)p;
+		}
+}
+
+enum { UNITS_A_BLOCK = 8 }; /* 16 bits decide a unit: four words, two units each */
+
 /* Inverted dropout: each activation is dropped or scaled by 1 / (1 - p), decided by 16 bits of
- * (seed, layer, sample's position over all steps, unit). */
+ * (seed, layer, the sample's position over all steps, unit). Padding is 0 and stays so. */
 static void drop_activations(const struct tower *tower, const struct train_block *train, size_t layer, float *a,
-                             size_t width, size_t stride)
+                             size_t stride)
 {
 	const uint32_t threshold = (uint32_t)(tower->dropout * 65536.0);
 	const float scale = 1.0f / (1.0f - (float)tower->dropout);
 	const uint32_t stream = rng_stream(RNG_DROPOUT, (uint32_t)layer);
-	for (size_t s = 0; s < train->block.count; s++) {
-		uint32_t words[4] = {0};
-		uint64_t index = (train->step << 24) + train->position + s;
-		for (size_t n = 0; n < width; n++) {
-			if (n % 8 == 0)
-				rng_block(tower->seed, stream, index, (uint32_t)(n / 8), words);
-			uint32_t bits = words[n / 2 % 4] >> (16 * (n % 2)) & 0xffffu;
-			a[s * stride + n] = bits < threshold ? 0.0f : a[s * stride + n] * scale;
+	const uint64_t index = (train->step << 24) + train->position;
+	uint32_t words[4][LANES];
+	for (size_t s = 0; s < train->block.count; s += LANES)
+		for (size_t n = 0; n < stride; n += UNITS_A_BLOCK) {
+			random_lanes(tower->seed, stream, index + s, (uint32_t)(n / UNITS_A_BLOCK), words);
+			for (size_t i = 0; i < LANES; i++) {
+				float *unit = a + (s + i) * stride + n;
+				for (size_t w = 0; w < 4; w++) {
+					unit[2 * w] *= (words[w][i] & 0xffffu) < threshold ? 0.0f : scale;
+					unit[2 * w + 1] *= words[w][i] >> 16 < threshold ? 0.0f : scale;
+				}
+			}
 		}
-	}
 }
 
 /* Gradients of activations that dropout kept carry its scale; those it dropped are masked as 0. */
@@ -309,12 +334,12 @@ static void train_one_block(const struct tower *tower, struct train_block *train
 	lay_out(tower, train->block.scratch, at);
 	gather_first_layer(tower, &train->block, at[0]);
 	if (drops)
-		drop_activations(tower, train, 0, at[0], tower->width, tower->padded);
+		drop_activations(tower, train, 0, at[0], tower->padded);
 	for (size_t l = 0; l < last; l++) {
 		const struct dense_layer *layer = &tower->layers[l];
 		forward_layer(l + 1 < last ? BIAS_RELU : BIAS_ONLY, at[l], rows, layer, at[l + 1]);
 		if (drops && l + 1 < last)
-			drop_activations(tower, train, l + 1, at[l + 1], layer->outputs, layer->outputs_padded);
+			drop_activations(tower, train, l + 1, at[l + 1], layer->outputs_padded);
 	}
 	loss_and_gradient(train, at[last], tower->layers[last - 1].outputs_padded);
 	for (size_t l = last; l-- > 0;) {

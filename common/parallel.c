@@ -1,8 +1,9 @@
-/* The pool: workers wait for a generation to begin, claim shards one by one, and report when none is left.
+/* The pool: one ticket counter says which call of pool_run is on, how many shards it has, and which is next.
  *
- * A batch of training lasts some tens of microseconds, so a waiting thread first spins; after a while, or
- * at once when there are more threads than processors, it sleeps on a condition variable. Every worker takes
- * part in every generation, so `busy` reaching 0 is the one sign that work and its results are complete. */
+ * A call is over when its last shard is done, not when every worker has looked at it: a worker that the kernel
+ * keeps from running holds nobody up, and finds later that nothing is left. A batch of training lasts some tens
+ * of microseconds, so a waiting thread first spins; after a while, or at once when there are more threads than
+ * processors, it sleeps on a condition variable. */
 #include "parallel.h"
 
 #include <pthread.h>
@@ -13,26 +14,31 @@
 
 enum { SPINS = 4000 }; /* 0.1 to 0.2 ms: longer than the gap between two batches of training */
 
+/* A ticket: the number of the call, its shards, and the next shard to claim. */
+enum { SHARD_BITS = 24, CALL_SHIFT = 2 * SHARD_BITS };
+
+static const uint64_t shard_mask = (UINT64_C(1) << SHARD_BITS) - 1;
+static const size_t shards_a_call = (size_t)1 << (SHARD_BITS - 1); /* room above for late claims */
+
 struct member {
 	struct pool *pool;
 	size_t number;
 	pthread_t thread;
 };
 
-/* What every worker writes has a cache line of its own; the rest is written before a generation begins. */
+/* What every worker writes has a cache line of its own; the rest is written before a call begins. */
 struct pool {
-	_Alignas(64) _Atomic unsigned generation; /* counts the calls of pool_run: changes when work begins */
+	_Alignas(64) _Atomic uint64_t ticket;
+	_Alignas(64) _Atomic size_t done; /* shards of the current call that are finished */
+	_Alignas(64) _Atomic unsigned sleepers;
 	int spins;
-	void (*work)(void *context, size_t shard, size_t worker); /* NULL tells the workers to end */
+	_Atomic bool ending;
+	void (*work)(void *context, size_t shard, size_t worker);
 	void *context;
-	size_t shards;
 	size_t threads, started;
 	struct member *members;
 	pthread_mutex_t lock;
 	pthread_cond_t begin, end;
-
-	_Alignas(64) _Atomic size_t next; /* the next shard to claim */
-	_Alignas(64) _Atomic size_t busy; /* workers that have not finished this generation */
 };
 
 static inline void relax(void)
@@ -42,40 +48,19 @@ static inline void relax(void)
 #endif
 }
 
-static void claim_shards(struct pool *pool, size_t worker)
+/* Claims shards of whatever call is on until none is left. Returns that call's number. A claim that succeeds keeps
+ * its call from ending, so work and context stay what they are. */
+static uint64_t claim_shards(struct pool *pool, size_t worker)
 {
 	for (;;) {
-		size_t shard = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed);
-		if (shard >= pool->shards)
-			return;
+		const uint64_t ticket = atomic_fetch_add_explicit(&pool->ticket, 1, memory_order_acquire);
+		const size_t shard = (size_t)(ticket & shard_mask);
+		const size_t shards = (size_t)(ticket >> SHARD_BITS & shard_mask);
+		if (shard >= shards)
+			return ticket >> CALL_SHIFT;
 		pool->work(pool->context, shard, worker);
-	}
-}
-
-static void wait_for_generation(struct pool *pool, unsigned seen)
-{
-	for (int i = 0; i < pool->spins; i++) {
-		if (atomic_load_explicit(&pool->generation, memory_order_acquire) != seen)
-			return;
-		relax();
-	}
-	pthread_mutex_lock(&pool->lock);
-	while (atomic_load_explicit(&pool->generation, memory_order_acquire) == seen)
-		pthread_cond_wait(&pool->begin, &pool->lock);
-	pthread_mutex_unlock(&pool->lock);
-}
-
-static void *member_run(void *argument)
-{
-	struct member *member = argument;
-	struct pool *pool = member->pool;
-	for (unsigned seen = 0;;) {
-		wait_for_generation(pool, seen);
-		seen++;
-		if (!pool->work)
-			return NULL;
-		claim_shards(pool, member->number);
-		if (atomic_fetch_sub_explicit(&pool->busy, 1, memory_order_acq_rel) == 1) {
+		if (atomic_fetch_add(&pool->done, 1) + 1 == shards &&
+		    atomic_load(&pool->sleepers) > 0) {
 			pthread_mutex_lock(&pool->lock);
 			pthread_cond_signal(&pool->end);
 			pthread_mutex_unlock(&pool->lock);
@@ -83,24 +68,61 @@ static void *member_run(void *argument)
 	}
 }
 
-static void begin_generation(struct pool *pool)
+static bool has_begun(const struct pool *pool, uint64_t seen)
 {
+	return atomic_load(&pool->ticket) >> CALL_SHIFT != seen || atomic_load(&pool->ending);
+}
+
+static bool is_over(const struct pool *pool, size_t shards)
+{
+	return atomic_load(&pool->done) == shards;
+}
+
+static void wait_for_call(struct pool *pool, uint64_t seen)
+{
+	for (int i = 0; i < pool->spins; i++, relax())
+		if (has_begun(pool, seen))
+			return;
 	pthread_mutex_lock(&pool->lock);
-	atomic_fetch_add_explicit(&pool->generation, 1, memory_order_release);
-	pthread_cond_broadcast(&pool->begin);
+	atomic_fetch_add(&pool->sleepers, 1);
+	while (!has_begun(pool, seen))
+		pthread_cond_wait(&pool->begin, &pool->lock);
+	atomic_fetch_sub(&pool->sleepers, 1);
 	pthread_mutex_unlock(&pool->lock);
 }
 
-static void wait_for_members(struct pool *pool)
+static void wait_for_shards(struct pool *pool, size_t shards)
 {
-	for (int i = 0; i < pool->spins; i++) {
-		if (atomic_load_explicit(&pool->busy, memory_order_acquire) == 0)
+	for (int i = 0; i < pool->spins; i++, relax())
+		if (is_over(pool, shards))
 			return;
-		relax();
-	}
 	pthread_mutex_lock(&pool->lock);
-	while (atomic_load_explicit(&pool->busy, memory_order_acquire) != 0)
+	atomic_fetch_add(&pool->sleepers, 1);
+	while (!is_over(pool, shards))
 		pthread_cond_wait(&pool->end, &pool->lock);
+	atomic_fetch_sub(&pool->sleepers, 1);
+	pthread_mutex_unlock(&pool->lock);
+}
+
+static void *member_run(void *argument)
+{
+	struct member *member = argument;
+	struct pool *pool = member->pool;
+	for (uint64_t seen = 0;;) {
+		wait_for_call(pool, seen);
+		if (atomic_load(&pool->ending))
+			return NULL;
+		seen = claim_shards(pool, member->number);
+	}
+}
+
+/* Sequentially consistent with the sleepers' count: either the sleeper sees the new state, or it is seen here. */
+static void wake_sleepers(struct pool *pool)
+{
+	if (atomic_load(&pool->sleepers) == 0)
+		return;
+	pthread_mutex_lock(&pool->lock);
+	pthread_cond_broadcast(&pool->begin);
 	pthread_mutex_unlock(&pool->lock);
 }
 
@@ -148,8 +170,8 @@ void pool_free(struct pool *pool)
 {
 	if (!pool)
 		return;
-	pool->work = NULL;
-	begin_generation(pool);
+	atomic_store(&pool->ending, true);
+	wake_sleepers(pool);
 	for (size_t i = 1; i <= pool->started; i++)
 		pthread_join(pool->members[i].thread, NULL);
 	pthread_cond_destroy(&pool->begin);
@@ -164,6 +186,33 @@ size_t pool_threads(const struct pool *pool)
 	return pool->threads;
 }
 
+/* One call of at most shards_a_call shards. */
+static void run_call(struct pool *pool, size_t shards, void (*work)(void *context, size_t shard, size_t worker),
+                     void *context)
+{
+	const uint64_t call = (atomic_load_explicit(&pool->ticket, memory_order_relaxed) >> CALL_SHIFT) + 1;
+	pool->work = work;
+	pool->context = context;
+	atomic_store_explicit(&pool->done, 0, memory_order_relaxed);
+	atomic_store(&pool->ticket, call << CALL_SHIFT | (uint64_t)shards << SHARD_BITS);
+	wake_sleepers(pool);
+	claim_shards(pool, 0);
+	wait_for_shards(pool, shards);
+}
+
+/* The part of a larger count of shards that one call takes. */
+struct stretch {
+	void (*work)(void *context, size_t shard, size_t worker);
+	void *context;
+	size_t first;
+};
+
+static void run_in_stretch(void *context, size_t shard, size_t worker)
+{
+	const struct stretch *stretch = context;
+	stretch->work(stretch->context, stretch->first + shard, worker);
+}
+
 void pool_run(struct pool *pool, size_t shards, void (*work)(void *context, size_t shard, size_t worker),
               void *context)
 {
@@ -172,12 +221,13 @@ void pool_run(struct pool *pool, size_t shards, void (*work)(void *context, size
 			work(context, shard, 0);
 		return;
 	}
-	pool->work = work;
-	pool->context = context;
-	pool->shards = shards;
-	atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
-	atomic_store_explicit(&pool->busy, pool->started, memory_order_relaxed);
-	begin_generation(pool);
-	claim_shards(pool, 0);
-	wait_for_members(pool);
+	if (shards <= shards_a_call) {
+		run_call(pool, shards, work, context);
+		return;
+	}
+	struct stretch stretch = {.work = work, .context = context};
+	for (; stretch.first < shards; stretch.first += shards_a_call) {
+		size_t some = shards - stretch.first < shards_a_call ? shards - stretch.first : shards_a_call;
+		run_call(pool, some, run_in_stretch, &stretch);
+	}
 }
