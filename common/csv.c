@@ -1,8 +1,9 @@
 /* The tokeniser: records out of a sliding window of the input.
  *
  * The window holds the current record whole and grows up to CSV_RECORD_MAX; a longer one is a bad record,
- * and reading goes on behind its line. Quoted fields are unquoted in place. A quote that is never closed
- * spoils only the line it begins in: the next record begins at the next line. */
+ * and reading goes on behind its line. The window's bytes are never changed, so that a bad record can be kept
+ * as it came: fields point into it, and only a field with doubled quotes is copied. A quote that is never
+ * closed spoils only the line it begins in: the next record begins at the next line. */
 #include "csv.h"
 
 #include "mem.h"
@@ -25,12 +26,10 @@ static int fill_window(struct csv_reader *reader, struct error *error)
 		reader->end -= reader->begin;
 		reader->begin = 0;
 	}
-	/* One byte is kept free: the scanner may put a newline behind the last line. */
-	if (reader->end + 1 >= reader->capacity &&
+	if (reader->end == reader->capacity &&
 	    mem_grow((void **)&reader->buffer, &reader->capacity, reader->capacity + WINDOW_FIRST, 1, error) < 0)
 		return -1;
-	ptrdiff_t got = input_read(&reader->input, reader->buffer + reader->end, reader->capacity - reader->end - 1,
-	                           error);
+	ptrdiff_t got = input_read(&reader->input, reader->buffer + reader->end, reader->capacity - reader->end, error);
 	if (got < 0)
 		return -1;
 	if (got == 0)
@@ -43,7 +42,6 @@ enum line_verdict { LINE_FOUND, LINE_LAST, LINE_TOO_LONG, LINE_ERROR };
 
 /* Looks for a newline from `from_begin` bytes behind the window's begin on, filling the window as needed:
  * *at is where it stands (LINE_FOUND) or where the input ends (LINE_LAST), relative to begin. */
-
 static enum line_verdict find_newline(struct csv_reader *reader, size_t from_begin, size_t *at, struct error *error)
 {
 	for (;;) {
@@ -96,43 +94,43 @@ static bool at_delimiter(const struct csv_reader *reader, const char *at, const 
 	return reader->delimiter[1] == '\0' || (at + 1 < end && at[1] == reader->delimiter[1]);
 }
 
-static bool bad(struct csv_reader *reader, const char *why)
+/* Takes the field that begins with the quote at `at`. One with doubled quotes is put together at *spare, which
+ * moves on. Returns what follows the field, or NULL with reader->bad set. */
+static const char *take_quoted(struct csv_reader *reader, const char *at, const char *end, char **spare,
+                               struct csv_field *field)
 {
-	reader->bad = why;
-	return false;
-}
-
-/* Unquotes the field that begins at `at` (a quote) in place. Returns what follows it, or NULL: `open` tells
- * that its closing quote may stand on a later line. */
-static char *take_quoted(struct csv_reader *reader, char *at, char *end, struct csv_field *field, bool *open)
-{
-	char *to = at;
-	field->text = at;
-	for (char *from = at + 1; from < end; from++) {
-		if (*from != '"') {
-			*to++ = *from;
+	const char *from = at + 1, *quote;
+	char *to = *spare;
+	while ((quote = memchr(from, '"', (size_t)(end - from)))) {
+		const size_t piece = (size_t)(quote - from);
+		if (quote + 1 < end && quote[1] == '"') {
+			memcpy(to, from, piece + 1);
+			to += piece + 1;
+			from = quote + 2;
 			continue;
 		}
-		if (from + 1 < end && from[1] == '"') {
-			*to++ = *from++;
-			continue;
+		*field = (struct csv_field){from, piece};
+		if (to != *spare) {
+			memcpy(to, from, piece);
+			to += piece;
+			*field = (struct csv_field){*spare, (size_t)(to - *spare)};
+			*spare = to;
 		}
-		field->length = (size_t)(to - at);
-		from++;
-		if (from < end && !at_delimiter(reader, from, end)) {
-			bad(reader, "text behind a closing quote");
+		if (quote + 1 < end && !at_delimiter(reader, quote + 1, end)) {
+			reader->bad = "text behind a closing quote";
 			return NULL;
 		}
-		return from;
+		return quote + 1;
 	}
-	*open = true;
+	reader->bad = "a quote that is never closed";
 	return NULL;
 }
 
-static char *take_plain(const struct csv_reader *reader, char *at, char *end, struct csv_field *field)
+static const char *take_plain(const struct csv_reader *reader, const char *at, const char *end,
+                              struct csv_field *field)
 {
 	const size_t width = reader->delimiter[1] ? 2 : 1;
-	char *stop = at;
+	const char *stop = at;
 	if (width == 1) {
 		stop = memchr(at, reader->delimiter[0], (size_t)(end - at));
 		if (!stop)
@@ -177,23 +175,23 @@ static void follow_quotes(const struct csv_reader *reader, struct quote_state *s
 	}
 }
 
-/* Splits [at, end) into reader->fields. False with reader->bad set when it cannot be. */
-static bool split_record(struct csv_reader *reader, char *at, char *end)
+/* Splits [at, end) into reader->fields. NULL, or why it cannot be. */
+static const char *split_record(struct csv_reader *reader, const char *at, const char *end)
 {
 	const size_t width = reader->delimiter[1] ? 2 : 1;
+	char *spare = reader->unquoted;
 	reader->field_count = 0;
 	for (;;) {
-		bool open = false;
 		if (reader->field_count == CSV_COLUMNS_MAX)
-			return bad(reader, "too many columns");
+			return "too many columns";
 		struct csv_field *field = &reader->fields[reader->field_count++];
-		at = at < end && *at == '"' ? take_quoted(reader, at, end, field, &open) : take_plain(reader, at, end, field);
+		at = at < end && *at == '"' ? take_quoted(reader, at, end, &spare, field) : take_plain(reader, at, end, field);
 		if (!at)
-			return open ? bad(reader, "a quote that is never closed") : false;
+			return reader->bad;
 		if (field->length > CSV_FIELD_MAX)
-			return bad(reader, "a field longer than 1 MiB");
+			return "a field longer than 1 MiB";
 		if (at >= end)
-			return true;
+			return NULL;
 		at += width;
 	}
 }
@@ -205,6 +203,7 @@ struct extent {
 	size_t length;    /* without its line end */
 	size_t consumed;
 	uint64_t lines;
+	bool quoted;      /* there are quotes: fields may have to be put together */
 };
 
 static enum csv_verdict find_record(struct csv_reader *reader, struct extent *extent, struct error *error)
@@ -223,21 +222,20 @@ static enum csv_verdict find_record(struct csv_reader *reader, struct extent *ex
 		bool whole = false;
 		if (verdict != LINE_TOO_LONG) {
 			/* Only a quote can carry a record over the end of its line. */
-			if (lines > 1 || memchr(start, '"', at))
+			extent->quoted = lines > 1 || memchr(start, '"', at);
+			if (extent->quoted)
 				follow_quotes(reader, &quotes, start + begin, start + at);
 			whole = !quotes.inside && !quotes.malformed;
 		}
-		if (lines == 1) {
+		if (lines == 1)
 			first_line = at;
-			*extent = (struct extent){at, at + (verdict == LINE_FOUND), 1};
-		}
 		if (whole) {
-			*extent = (struct extent){at, at + (verdict == LINE_FOUND), lines};
+			*extent = (struct extent){at, at + (verdict == LINE_FOUND), lines, extent->quoted};
 			return CSV_RECORD;
 		}
 		/* Never closed, or closed in the wrong place: the first line alone is given up. */
 		if (verdict != LINE_FOUND || quotes.malformed || lines == CSV_LINES_MAX) {
-			*extent = (struct extent){first_line, first_line + (lines > 1 || verdict == LINE_FOUND), 1};
+			*extent = (struct extent){first_line, first_line + (lines > 1 || verdict == LINE_FOUND), 1, true};
 			return CSV_RECORD;
 		}
 	}
@@ -274,13 +272,17 @@ static enum csv_verdict locate_record(struct csv_reader *reader, struct extent *
 	}
 }
 
-static enum csv_verdict split_bytes(struct csv_reader *reader, char *start, size_t length)
+/* Splits the record that `extent` found at the window's begin. */
+static enum csv_verdict split_located(struct csv_reader *reader, const struct extent *extent, struct error *error)
 {
-	if (memchr(start, '\0', length)) {
-		reader->bad = "a NUL byte";
-		return CSV_BAD;
-	}
-	return split_record(reader, start, start + length) ? CSV_RECORD : CSV_BAD;
+	const char *start = reader->buffer + reader->begin;
+	reader->raw = (struct csv_field){start, extent->length};
+	if (extent->quoted && mem_grow((void **)&reader->unquoted, &reader->unquoted_capacity, extent->length, 1,
+	                               error) < 0)
+		return CSV_ERROR;
+	reader->bad = memchr(start, '\0', extent->length) ? "a NUL byte"
+	                                                  : split_record(reader, start, start + extent->length);
+	return reader->bad ? CSV_BAD : CSV_RECORD;
 }
 
 enum csv_verdict csv_next(struct csv_reader *reader, struct error *error)
@@ -289,27 +291,41 @@ enum csv_verdict csv_next(struct csv_reader *reader, struct error *error)
 	enum csv_verdict verdict = locate_record(reader, &extent, error);
 	if (verdict != CSV_RECORD)
 		return verdict;
-	char *start = reader->buffer + reader->begin;
+	verdict = split_located(reader, &extent, error);
 	consume(reader, &extent);
-	reader->raw = (struct csv_field){start, extent.length};
-	return split_bytes(reader, start, extent.length);
+	return verdict;
 }
 
 enum csv_verdict csv_peek(struct csv_reader *reader, struct error *error)
 {
 	struct extent extent;
 	enum csv_verdict verdict = locate_record(reader, &extent, error);
-	if (verdict != CSV_RECORD)
-		return verdict;
-	/* Splitting unquotes in place, so a copy is split. */
-	mem_free(reader->peeked);
-	reader->peeked = mem_copy_text(reader->buffer + reader->begin, extent.length, error);
-	if (!reader->peeked)
-		return CSV_ERROR;
-	return split_bytes(reader, reader->peeked, extent.length);
+	return verdict == CSV_RECORD ? split_located(reader, &extent, error) : verdict;
 }
 
 /* ---- opening ---- */
+
+static const char *const delimiters[] = {"::", ",", "\t", ";", "|"};
+
+/* The byte order mark, and the blank lines before the first record, which would mislead find_delimiter. */
+static int skip_mark_and_blank_lines(struct csv_reader *reader, struct error *error)
+{
+	int more = 1;
+	while (reader->end < 3 && more > 0)
+		more = fill_window(reader, error);
+	if (more >= 0 && reader->end >= 3 && memcmp(reader->buffer, "\xef\xbb\xbf", 3) == 0)
+		reader->begin = reader->next_offset = 3;
+	while (more >= 0) {
+		while (reader->begin < reader->end &&
+		       (reader->buffer[reader->begin] == '\n' || reader->buffer[reader->begin] == '\r')) {
+			reader->next_line += reader->buffer[reader->begin++] == '\n';
+			reader->next_offset++;
+		}
+		if (reader->begin < reader->end || (more = fill_window(reader, error)) == 0)
+			return 0;
+	}
+	return -1;
+}
 
 static size_t count_fields(struct csv_reader *reader, const char *delimiter, const char *line, size_t length)
 {
@@ -328,21 +344,20 @@ static size_t count_fields(struct csv_reader *reader, const char *delimiter, con
 /* The delimiter that gives most fields in the first line; one that gives as many in the second wins. */
 static int find_delimiter(struct csv_reader *reader, struct error *error)
 {
-	static const char *const candidates[] = {"::", ",", "\t", ";", "|"};
 	const char *best = ",";
 	size_t first = 0, second = 0, best_score = 0;
 	if (find_newline(reader, 0, &first, error) == LINE_ERROR ||
 	    find_newline(reader, first + 1, &second, error) == LINE_ERROR)
 		return -1;
 	const char *line = reader->buffer + reader->begin;
-	for (size_t c = 0; c < COUNT_OF(candidates); c++) {
-		size_t count = count_fields(reader, candidates[c], line, first);
-		bool again = second > first && count_fields(reader, candidates[c], line + first + 1,
+	for (size_t c = 0; c < COUNT_OF(delimiters); c++) {
+		size_t count = count_fields(reader, delimiters[c], line, first);
+		bool again = second > first && count_fields(reader, delimiters[c], line + first + 1,
 		                                            second - first - 1) == count;
 		size_t score = count < 2 ? 0 : 2 * count + (again ? CSV_COLUMNS_MAX : 0);
 		if (score > best_score) {
 			best_score = score;
-			best = candidates[c];
+			best = delimiters[c];
 		}
 	}
 	snprintf(reader->delimiter, sizeof reader->delimiter, "%s", best);
@@ -351,9 +366,8 @@ static int find_delimiter(struct csv_reader *reader, struct error *error)
 
 static bool is_delimiter(const char *text)
 {
-	static const char *const known[] = {",", "\t", ";", "|", "::"};
-	for (size_t i = 0; i < COUNT_OF(known); i++)
-		if (strcmp(known[i], text) == 0)
+	for (size_t i = 0; i < COUNT_OF(delimiters); i++)
+		if (strcmp(delimiters[i], text) == 0)
 			return true;
 	return false;
 }
@@ -368,17 +382,8 @@ int csv_open(struct csv_reader *reader, const char *path, const char *delimiter,
 	if (input_open(&reader->input, path, error) < 0 ||
 	    mem_grow((void **)&reader->buffer, &reader->capacity, WINDOW_FIRST, 1, error) < 0)
 		return -1;
-	while (reader->end < 3) {
-		int more = fill_window(reader, error);
-		if (more < 0)
-			return -1;
-		if (more == 0)
-			break;
-	}
-	if (reader->end >= 3 && memcmp(reader->buffer, "\xef\xbb\xbf", 3) == 0) {
-		reader->begin = 3;
-		reader->next_offset = 3;
-	}
+	if (skip_mark_and_blank_lines(reader, error) < 0)
+		return -1;
 	if (!delimiter)
 		return find_delimiter(reader, error);
 	snprintf(reader->delimiter, sizeof reader->delimiter, "%s", delimiter);
@@ -389,22 +394,6 @@ void csv_release(struct csv_reader *reader)
 {
 	input_release(&reader->input);
 	mem_free(reader->buffer);
-	mem_free(reader->peeked);
+	mem_free(reader->unquoted);
 	*reader = (struct csv_reader){0};
-}
-
-int csv_write_field(struct output *output, const char *text, size_t length, char delimiter, struct error *error)
-{
-	bool plain = length == 0 || (text[0] != ' ' && text[length - 1] != ' ');
-	for (size_t i = 0; plain && i < length; i++)
-		plain = text[i] != delimiter && text[i] != '"' && text[i] != '\n' && text[i] != '\r';
-	if (plain)
-		return output_write(output, text, length, error);
-	if (output_write(output, "\"", 1, error) < 0)
-		return -1;
-	for (size_t i = 0; i < length; i++)
-		if ((text[i] == '"' && output_write(output, "\"", 1, error) < 0) ||
-		    output_write(output, text + i, 1, error) < 0)
-			return -1;
-	return output_write(output, "\"", 1, error);
 }

@@ -23,8 +23,9 @@ struct csv_reader {
 	struct input input;
 	char delimiter[3];      /* "," "\t" ";" "|" or "::" */
 	char *buffer;           /* the window of the input that holds the current record */
-	char *peeked;           /* a copy of the record that csv_peek showed */
 	size_t capacity, begin, end;
+	char *unquoted;         /* fields of the current record that had doubled quotes, without them */
+	size_t unquoted_capacity;
 	bool input_ended;
 	uint64_t line;          /* 1-based number of the line where the current record begins */
 	uint64_t next_line;
@@ -33,8 +34,8 @@ struct csv_reader {
 	struct csv_field fields[CSV_COLUMNS_MAX];
 	size_t field_count;
 	const char *bad;        /* after CSV_BAD: why the record cannot be read */
-	struct csv_field raw;   /* the bytes of the current record (quotes may have been taken off); empty when it was
-	                           too long to be held */
+	struct csv_field raw;   /* the bytes of the current record as they came, without the line end; empty when it
+	                           was too long to be held */
 };
 
 /* Opens `path`. `delimiter` NULL: found from the first record (the one that gives most fields, the same

@@ -1,6 +1,5 @@
 /* The four columns of raw ratings: finding them, and reading rows with every value checked. */
 #include <ctype.h>
-#include <errno.h>
 #include <math.h>
 
 #include "csv.h"
@@ -22,7 +21,7 @@ static const char *const column_names[RATINGS_COLUMNS] = {"user", "item", "ratin
 
 /* ---- values ---- */
 
-/* Powers of ten that a double holds exactly. */
+/* Powers of ten that a double holds exactly, as it does whatever has fewer digits than there are powers. */
 static const double tens[] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
 
 /* Short decimals are one exact division; anything else goes to strtod. */
@@ -33,7 +32,7 @@ static bool parse_rating(const struct csv_field *field, double *value)
 	uint64_t digits = 0;
 	size_t count = 0, behind = 0;
 	bool point = false;
-	for (at += negative; at < end && count < COUNT_OF(tens); at++) {
+	for (at += negative; at < end && count + 1 < COUNT_OF(tens); at++) {
 		if (*at == '.' && !point) {
 			point = true;
 			continue;

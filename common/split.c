@@ -70,6 +70,7 @@ static void cut_user(struct ratings *ratings, const struct split_options *option
 	size_t test = 0, valid = 0;
 	user_shares(options, count, &test, &valid);
 	counts->without_test += test == 0;
+	counts->without_valid += options->valid && valid == 0;
 	for (size_t i = 0; i < count; i++)
 		ratings->part[events[i].row] = i + test >= count           ? PART_TEST
 		                               : i + test + valid >= count ? PART_VALID
@@ -142,8 +143,10 @@ static int cut_by_time(struct ratings *ratings, const struct split_options *opti
 		return error_set(error, CODE_DATA, "--split time needs a column of times");
 	counts->cut = options->has_cut ? options->cut : find_cut(ratings, PART_TRAIN, options->test_share);
 	move_later(ratings, counts->cut, PART_TEST);
-	if (options->valid)
-		move_later(ratings, find_cut(ratings, PART_TRAIN, options->test_share), PART_VALID);
+	if (options->valid) {
+		counts->valid_cut = find_cut(ratings, PART_TRAIN, options->test_share);
+		move_later(ratings, counts->valid_cut, PART_VALID);
+	}
 	return 0;
 }
 

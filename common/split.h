@@ -36,7 +36,8 @@ struct split_counts {
 	uint64_t parts[PARTS];
 	uint32_t users, items;   /* that have a rating left */
 	uint32_t without_test;   /* users too short for a test item (last, random, ratio) */
-	int64_t cut;             /* SPLIT_TIME: where it fell */
+	uint32_t without_valid;  /* the same for the validation, where one is wanted */
+	int64_t cut, valid_cut;  /* SPLIT_TIME: the moments that test and validation are later than */
 };
 
 /* Drops repeated (user, item) pairs: all but the last in time (then file order), or the first. */

@@ -1,5 +1,6 @@
 /* csvsplit: raw ratings in, train.csv, valid.csv and test.csv out. */
 #include <inttypes.h>
+#include <limits.h>
 #include <math.h>
 #include <time.h>
 
@@ -61,7 +62,7 @@ static const struct option_spec table[] = {
 	{0, "max-errors", OPTION_INT, AT(max_errors), "N", "Rows that may be unreadable; -1: any number.", -1, 9e18, NULL},
 	{0, "strict", OPTION_FLAG, AT(strict), NULL, "The first row that cannot be read is an error.", 0, 0, NULL},
 	{0, "show-errors", OPTION_INT, AT(shown), "N", "How many such rows are told; -1: all.", -1, 9e18, NULL},
-	{0, "summary", OPTION_TEXT, AT(summary), "FILE", "Write the summary as JSON.", 0, 0, NULL},
+	{0, "summary", OPTION_TEXT, AT(summary), "FILE", "Write the summary as JSON. Its cuts are 0 but for --split time, its times where there are none.", 0, 0, NULL},
 	{0, "seed", OPTION_INT, AT(seed), "N", "Seed of random splits and broken ties.", 0, 9e18, NULL},
 	{'q', "quiet", OPTION_FLAG, AT(quiet), NULL, "No summary on stderr.", 0, 0, NULL},
 };
@@ -88,6 +89,53 @@ static const struct tool_spec tool = {
 	.size = sizeof defaults,
 	.maximum_operands = 1,
 };
+
+/* ---- options that do not go together ---- */
+
+#define BIT(kind) (1u << (kind))
+
+/* Options that only some splits take: given with another one, they would change nothing, silently. */
+static const struct {
+	const char *name;
+	unsigned splits;
+} bound[] = {
+	{"ratio", BIT(SPLIT_RATIO)},
+	{"cut", BIT(SPLIT_TIME)},
+	{"test-share", BIT(SPLIT_TIME) | BIT(SPLIT_USERS)},
+};
+
+static int part_path(const struct options *o, enum part part, char path[PATH_MAX], struct error *error)
+{
+	const bool here = strcmp(o->folder, ".") == 0;
+	int length = o->names[part] ? snprintf(path, PATH_MAX, "%s", o->names[part])
+	                            : snprintf(path, PATH_MAX, "%s%s%s.csv", here ? "" : o->folder, here ? "" : "/",
+	                                       part_names[part]);
+	if (length >= PATH_MAX)
+		return error_set(error, CODE_CANNOT_CREATE, "the path of the %s part is too long", part_names[part]);
+	return 0;
+}
+
+static int check_options(const struct options *o, const struct operands *operands, struct error *error)
+{
+	for (size_t b = 0; b < COUNT_OF(bound); b++)
+		if (option_given(&tool, operands, bound[b].name) && !(bound[b].splits & BIT(o->split)))
+			return error_set(error, CODE_USAGE, "--%s does nothing with --split %s", bound[b].name,
+			                 split_choices[o->split]);
+	if (o->names[PART_VALID] && !o->valid)
+		return error_set(error, CODE_USAGE, "--valid and --no-validation contradict each other");
+	char paths[PARTS][PATH_MAX];
+	const char *files[PARTS + 2] = {[PARTS] = o->rejects, o->summary};
+	for (int p = 0; p < PARTS; p++) {
+		if (part_path(o, (enum part)p, paths[p], error) < 0)
+			return -1;
+		files[p] = p == PART_VALID && !o->valid ? NULL : paths[p];
+	}
+	for (size_t a = 0; a < COUNT_OF(files); a++)
+		for (size_t b = 0; b < a; b++)
+			if (files[a] && files[b] && strcmp(files[a], files[b]) == 0 && strcmp(files[a], "/dev/null") != 0)
+				return error_set(error, CODE_USAGE, "'%s' is to be two outputs at once", files[a]);
+	return 0;
+}
 
 /* What the run holds open. */
 struct run {
@@ -131,11 +179,10 @@ static int split(struct run *run, struct error *error)
 static int write_part(struct run *run, enum part part, struct error *error)
 {
 	const struct options *o = run->options;
-	char path[4096];
-	snprintf(path, sizeof path, "%s/%s.csv", o->folder, part_names[part]);
+	char path[PATH_MAX];
 	if (part == PART_VALID && !o->valid)
 		return 0;
-	if (output_open(&run->parts[part], o->names[part] ? o->names[part] : path, error) < 0)
+	if (part_path(o, part, path, error) < 0 || output_open(&run->parts[part], path, error) < 0)
 		return -1;
 	return ratings_write(&run->ratings, part, &run->parts[part], error);
 }
@@ -172,11 +219,15 @@ static void tell(const struct run *run)
 		note("there are no times: the order within a user is %s", ties_choices[run->options->ties]);
 	}
 	if (run->options->split == SPLIT_TIME)
-		note("cut at %" PRId64, c->cut);
+		note("the test is later than %" PRId64, c->cut);
+	if (run->options->split == SPLIT_TIME && run->options->valid)
+		note("the validation is later than %" PRId64, c->valid_cut);
 	note("train %" PRIu64 ", valid %" PRIu64 ", test %" PRIu64, c->parts[PART_TRAIN], c->parts[PART_VALID],
 	     c->parts[PART_TEST]);
 	if (c->without_test)
 		note("%u users have too few ratings to be tested", c->without_test);
+	if (c->without_valid)
+		note("%u users have too few ratings to be validated", c->without_valid);
 }
 
 static int write_summary(struct run *run, struct error *error)
@@ -190,11 +241,12 @@ static int write_summary(struct run *run, struct error *error)
 	                    "{\n  \"rows\": %" PRIu64 ",\n  \"unreadable\": %" PRIu64 ",\n  \"below_minimum\": %" PRIu64
 	                    ",\n  \"doubled\": %" PRIu64 ",\n  \"filtered\": %" PRIu64 ",\n  \"users\": %u,\n"
 	                    "  \"items\": %u,\n  \"density\": %.9f,\n  \"earliest\": %" PRId64 ",\n  \"latest\": %" PRId64
+	                    ",\n  \"cut\": %" PRId64 ",\n  \"valid_cut\": %" PRId64
 	                    ",\n  \"train\": %" PRIu64 ",\n  \"valid\": %" PRIu64 ",\n  \"test\": %" PRIu64
-	                    ",\n  \"users_without_test\": %u\n}\n", run->ratings.rows, run->errors.count,
+	                    ",\n  \"users_without_test\": %u,\n  \"users_without_valid\": %u\n}\n", run->ratings.rows, run->errors.count,
 	                    run->ratings.below_minimum, c->doubled, c->filtered, c->users, c->items, density(run),
-	                    run->ratings.earliest, run->ratings.latest, c->parts[PART_TRAIN], c->parts[PART_VALID],
-	                    c->parts[PART_TEST], c->without_test);
+	                    run->ratings.earliest, run->ratings.latest, c->cut, c->valid_cut, c->parts[PART_TRAIN],
+	                    c->parts[PART_VALID], c->parts[PART_TEST], c->without_test, c->without_valid);
 }
 
 /* Everything is on disk before the first file takes its name. */
@@ -234,7 +286,9 @@ int main(int argc, char **argv)
 		return error_report(&error);
 	if (operands.count)
 		run.path = operands.items[0];
-	int result = read_ratings(&run, &error);
+	int result = check_options(&options, &operands, &error);
+	if (result == 0)
+		result = read_ratings(&run, &error);
 	if (result == 0)
 		result = split(&run, &error);
 	for (int part = 0; result == 0 && part < PARTS; part++)

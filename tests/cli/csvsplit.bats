@@ -28,6 +28,9 @@ many() {
 		>many.csv
 }
 
+# Neither an output nor a temporary of one is there.
+only_ratings() { [ "$(find . -name '*csv*' -o -name '*tsv*' -o -name '*json*')" = ./ratings.csv ]; }
+
 body() { tail -n +2 "$1"; }
 
 # Every row of the parts is one of the source, in no two parts, and no pair is in two parts.
@@ -184,6 +187,40 @@ in_time_order() {
 	fails 65 "needs a column of times" csvsplit --split time - <<<$'user,item\na,b'
 	fails 64 "--cut" csvsplit --split time --cut soon ratings.csv
 	fails 64 "--split" csvsplit --split half ratings.csv
+}
+
+@test "options that would do nothing, and one file for two parts, are refused" {
+	ratings
+	fails 64 "--cut does nothing" csvsplit --cut 20 ratings.csv
+	fails 64 "--ratio does nothing" csvsplit --split random --ratio 0.5 ratings.csv
+	fails 64 "--test-share does nothing" csvsplit --test-share 0.5 ratings.csv
+	fails 64 "contradict" csvsplit --no-validation --valid v.csv ratings.csv
+	fails 64 "two outputs at once" csvsplit --train x.csv --test x.csv ratings.csv
+	fails 64 "two outputs at once" csvsplit --valid train.csv ratings.csv
+	fails 64 "two outputs at once" csvsplit --train - --rejects - ratings.csv
+	fails 73 "too long" csvsplit --out "$(printf '%05000d' 0)" ratings.csv
+	only_ratings
+	expect 0 csvsplit -q --train - --valid /dev/null --test /dev/null ratings.csv
+	[ "${lines[0]}" = "userId,movieId,rating,timestamp" ] && [ "${#lines[@]}" -eq 6 ]
+}
+
+@test "a failure at the last moment takes back everything: --summary on a full disk" {
+	ratings
+	fails 74 "No space left" csvsplit --rejects rejects.tsv --summary /dev/full ratings.csv
+	only_ratings
+}
+
+@test "the summary: counts, cuts and the span of time, on stderr and as JSON" {
+	ratings
+	expect 0 csvsplit --split time --test-share 0.2 --summary summary.json ratings.csv
+	[[ $stderr == *"10 rows, 0 unreadable"*"4 users, 4 items, density 62.5000%"* ]]
+	[[ $stderr == *"from 1970-01-01 to 1970-01-01 (5 to 101)"* ]]
+	[[ $stderr == *"the test is later than 50"*"train 7, valid 1, test 2"* ]]
+	grep -q '"cut": 50,' summary.json
+	grep -q '"valid_cut": 30,' summary.json
+	expect 0 csvsplit ratings.csv
+	[[ $stderr == *"1 users have too few ratings to be tested"* ]]
+	[[ $stderr == *"2 users have too few ratings to be validated"* ]]
 }
 
 @test "MovieLens latest-small and 100k" {

@@ -54,6 +54,9 @@ static const struct {
 	{"a,b\nc,d", NULL, "a|b;c|d;"},
 	{"\n\n a,b\n\n\nc,d\n\n", ",", " a|b;c|d;"},
 	{"a\tb\tc\n", NULL, "a|b|c;"},
+	{"\n\r\n\na\tb\tc\n", NULL, "a|b|c;"},
+	{"\xef\xbb\xbf\n\na\tb\n", NULL, "a|b;"},
+	{"\"\"\"a\"\"\",\"b\"\"c\",\"\"\"\"\n", ",", "\"a\"|b\"c|\";"},
 	{"1::2::3\n4::5::6\n", NULL, "1|2|3;4|5|6;"},
 	{"1;2,5;3\n4;5,5;6\n", NULL, "1|2,5|3;4|5,5|6;"},
 	{"1|Toy, Story|x\n2|b|c\n", NULL, "1|Toy, Story|x;2|b|c;"},
@@ -183,6 +186,8 @@ static const struct {
 	{"user,item,rating\nu,i,1.5.2\n", NULL, "!a rating that is no finite number"},
 	{"user,item,rating\nu,i,0x10\n", NULL, "!a rating that is no finite number"},
 	{"user,item,rating\nu,i,-0.125\n", NULL, "u i -0.125 0"},
+	{"user,item,rating\nu,i,.12345678901234567\n", NULL, "u i 0.123456789 0"},
+	{"user,item,rating\nu,i,.1234567890123456\n", NULL, "u i 0.123456789 0"},
 	{"user,item,time\nu,i,9223372036854775807\n", NULL, "u i 1 9223372036854775807"},
 	{"user,item,time\nu,i,9223372036854775808\n", NULL, "!a time that is no 64-bit integer"},
 	{"user,item,time\nu,i,-9223372036854775808\n", NULL, "u i 1 -9223372036854775808"},
@@ -219,6 +224,56 @@ static void test_rating_rows(void)
 		csv_release(&reader);
 		unlink(path);
 	}
+}
+
+/* Short decimals have a way of their own, which must give the very bits that strtod gives. */
+static void test_ratings_are_exact(void)
+{
+	static const char *const texts[] = {
+		"0.1", "4.35", "2.675", "123456789012345", "0.12345678901234", ".123456789012345", ".1234567890123456",
+		"999999999999999", "9007199254740993", "9999999999999999", "0.9999999999999999", "1e22", "1e-7", "-0", "5.",
+	};
+	for (size_t t = 0; t < COUNT_OF(texts); t++) {
+		struct csv_reader reader;
+		struct ratings_columns columns;
+		struct rating_row row = {.rating = 0};
+		struct error error = {0};
+		char text[64];
+		snprintf(text, sizeof text, "u,i,%s\n", texts[t]);
+		const char *path = file_of(text, strlen(text));
+		const double expected = strtod(texts[t], NULL);
+		CHECK_OK(csv_open(&reader, path, ",", &error), &error);
+		CHECK_OK(ratings_columns_find(&reader, "user,item,rating", &columns, &error), &error);
+		CHECK(rating_row_next(&reader, &columns, &row, &error) == CSV_RECORD);
+		CHECK(memcmp(&row.rating, &expected, sizeof expected) == 0);
+		csv_release(&reader);
+		unlink(path);
+	}
+}
+
+/* What is kept of a bad row is the row as it came; peeking changes nothing. */
+static void test_raw_bytes_and_peeking(void)
+{
+	static const char text[] = "\"a\"\"b\",\"c\"\n\"x \"\"y\"\" z\"w,1\r\n2,\"3\n";
+	struct csv_reader reader;
+	struct error error = {0};
+	const char *path = file_of(text, sizeof text - 1);
+	CHECK_OK(csv_open(&reader, path, ",", &error), &error);
+	for (int peek = 2; peek >= 0; peek--) {
+		CHECK((peek ? csv_peek(&reader, &error) : csv_next(&reader, &error)) == CSV_RECORD);
+		CHECK(reader.line == 1 && reader.field_count == 2);
+		CHECK(reader.fields[0].length == 3 && memcmp(reader.fields[0].text, "a\"b", 3) == 0);
+		CHECK(reader.raw.length == 10 && memcmp(reader.raw.text, "\"a\"\"b\",\"c\"", 10) == 0);
+	}
+	CHECK(csv_next(&reader, &error) == CSV_BAD);
+	CHECK(reader.line == 2 && reader.offset == 11);
+	CHECK(reader.raw.length == 14 && memcmp(reader.raw.text, "\"x \"\"y\"\" z\"w,1", 14) == 0);
+	CHECK(csv_next(&reader, &error) == CSV_BAD);
+	CHECK(reader.line == 3 && reader.offset == 27);
+	CHECK(reader.raw.length == 4 && memcmp(reader.raw.text, "2,\"3", 4) == 0);
+	CHECK(csv_next(&reader, &error) == CSV_END);
+	csv_release(&reader);
+	unlink(path);
 }
 
 static const struct {
@@ -273,6 +328,8 @@ int main(void)
 	RUN(test_lines_and_offsets_of_a_long_file);
 	RUN(test_giants_cost_only_themselves);
 	RUN(test_rating_rows);
+	RUN(test_ratings_are_exact);
+	RUN(test_raw_bytes_and_peeking);
 	RUN(test_columns_that_cannot_be_found);
 	RUN(test_unknown_delimiter_is_usage);
 	return check_done();
