@@ -16,8 +16,8 @@ struct options {
 static const char *const schedules[] = {"constant", "linear", "cosine", NULL};
 static const char *const adams[] = {"sparse", "dense", NULL};
 static const struct options defaults = {
-	.layers = "128-64-32-16-8-4-1", .epochs = 20, .batch = 1280, .ratio = 4, .seed = 1, .patience = 5,
-	.candidates = 99, .restarts = 5, .rate = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .isa = "auto",
+	.layers = "128-64-32-16-8-4-1", .epochs = 20, .batch = 320, .ratio = 4, .seed = 1, .patience = 5,
+	.candidates = 99, .restarts = 5, .rate = 1e-3, .weight_decay = 0.03, .dropout = 0.1, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .isa = "auto",
 	.device = "auto",
 };
 
