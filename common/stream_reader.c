@@ -125,7 +125,9 @@ int stream_reader_open(struct stream_reader *reader, const char *path, uint32_t 
 static int inflate_block(struct stream_reader *reader, size_t stored, struct error *error)
 {
 	uLongf size = (uLongf)reader->block_size;
-	if (uncompress(reader->block, &size, reader->packed, (uLong)stored) != Z_OK || size != reader->block_size)
+	uLong used = (uLong)stored;
+	if (uncompress2(reader->block, &size, reader->packed, &used) != Z_OK || size != reader->block_size ||
+	    used != stored)
 		return broken(reader, error, "a compressed block cannot be unpacked");
 	return 0;
 }
