@@ -74,9 +74,9 @@ struct model_file {
 	json_t *metadata;                   /* owned: "options", "seed", "metrics", "training" position …: strings only,
 	                                       as safetensors demands; NULL allowed when writing */
 	struct parameters parameters;
-	/* A checkpoint has these as well, under "adam.m.", "adam.v." and "best." + name. */
-	bool is_checkpoint, has_best;
-	struct parameters moment1, moment2, best;
+	/* A checkpoint has these as well, under "adam.m.", "adam.v.", "average." and "best." + name. */
+	bool is_checkpoint, has_average, has_best;
+	struct parameters moment1, moment2, average, best;
 };
 
 /* Writes `file` to `path` atomically. The digest of the tensors goes into the metadata. */

@@ -1,7 +1,7 @@
 /* safetensors: an 8-byte length, a JSON header padded with spaces, then the tensors one behind the other.
  *
  * Tensors are the unpadded rows of each matrix, F32, in the order of their names' sets: parameters, then
- * (in checkpoints) the two moments and the best epoch. The digest in the metadata is XXH3-128 over all
+ * (in checkpoints) the two moments, the average and the best epoch. The digest in the metadata is XXH3-128 over all
  * tensor bytes; another one covers the metadata itself. Rows are hashed and written from where they lie: no
  * second copy of the tables is made. */
 #include <inttypes.h>
@@ -13,14 +13,15 @@
 #include "model.h"
 #include "model_file_internal.h"
 
-const char *const model_set_prefixes[MODEL_SETS] = {"", "adam.m.", "adam.v.", "best."};
+const char *const model_set_prefixes[MODEL_SETS] = {"", "adam.m.", "adam.v.", "average.", "best."};
 
 void model_sets(const struct model_file *file, const struct parameters *sets[MODEL_SETS])
 {
 	sets[0] = &file->parameters;
 	sets[1] = file->is_checkpoint ? &file->moment1 : NULL;
 	sets[2] = file->is_checkpoint ? &file->moment2 : NULL;
-	sets[3] = file->is_checkpoint && file->has_best ? &file->best : NULL;
+	sets[3] = file->is_checkpoint && file->has_average ? &file->average : NULL;
+	sets[4] = file->is_checkpoint && file->has_best ? &file->best : NULL;
 }
 
 static uint64_t tensor_bytes(const struct matrix *matrix)
@@ -202,6 +203,7 @@ void model_file_release(struct model_file *file)
 	parameters_release(&file->parameters);
 	parameters_release(&file->moment1);
 	parameters_release(&file->moment2);
+	parameters_release(&file->average);
 	parameters_release(&file->best);
 	*file = (struct model_file){0};
 }

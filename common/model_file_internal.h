@@ -5,7 +5,7 @@
 #include "model.h"
 
 enum {
-	MODEL_SETS = 4, /* parameters, moment1, moment2, best */
+	MODEL_SETS = 5, /* parameters, moment1, moment2, average, best */
 	MODEL_TENSOR_NAME = 64,
 	MODEL_DIGEST_SIZE = 33,
 };

@@ -117,6 +117,7 @@ static int parse_metadata(const struct reading *reading, struct model_file *file
 	file->shape.items = file->ids.items.count;
 	file->metadata = json_incref(metadata);
 	file->is_checkpoint = json_object_get(reading->header, "adam.m.mlp.0.bias") != NULL;
+	file->has_average = file->is_checkpoint && json_object_get(reading->header, "average.mlp.0.bias") != NULL;
 	file->has_best = file->is_checkpoint && json_object_get(reading->header, "best.mlp.0.bias") != NULL;
 	return 0;
 }
@@ -161,7 +162,8 @@ static uint64_t tower_bytes(const struct model_shape *shape)
 static int check_tensors(const struct reading *reading, const struct model_file *file, uint64_t *bytes,
                          struct error *error)
 {
-	const bool present[MODEL_SETS] = {true, file->is_checkpoint, file->is_checkpoint, file->has_best};
+	const bool present[MODEL_SETS] = {true, file->is_checkpoint, file->is_checkpoint, file->has_average,
+	                                  file->has_best};
 	struct model_shape shape = file->shape;
 	struct parameters small;
 	size_t tensors = 0;
@@ -206,6 +208,8 @@ static int allocate_sets(struct model_file *file, struct error *error)
 		return -1;
 	if (file->is_checkpoint && (parameters_init(&file->moment1, &file->shape, error) < 0 ||
 	                            parameters_init(&file->moment2, &file->shape, error) < 0))
+		return -1;
+	if (file->has_average && parameters_init(&file->average, &file->shape, error) < 0)
 		return -1;
 	return file->has_best ? parameters_init(&file->best, &file->shape, error) : 0;
 }

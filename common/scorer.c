@@ -15,8 +15,10 @@ int scorer_open_model(struct scorer *scorer, const char *path, const char *devic
 	scorer->backend = backend_find(device, error);
 	if (!scorer->backend || model_read(&scorer->model, path, error) < 0)
 		return -1;
-	if (scorer->model.is_checkpoint && scorer->model.has_best)
+	if (scorer->model.has_best)
 		parameters_copy(&scorer->model.parameters, &scorer->model.best);
+	else if (scorer->model.has_average)
+		parameters_copy(&scorer->model.parameters, &scorer->model.average);
 	scorer->state = scorer->backend->open(&scorer->model.shape, &scorer->model.parameters, options, error);
 	return scorer->state ? 0 : -1;
 }

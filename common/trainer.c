@@ -45,13 +45,14 @@ static int open_backend(struct trainer *trainer, struct error *error)
 	return 0;
 }
 
-/* Sets of parameters beside the current ones: moments for checkpoints, the best epoch for validation. */
+/* Sets of parameters beside the current ones: moments for checkpoints, the average of epochs, the best epoch
+ * for validation. */
 static int make_sets(struct trainer *trainer, struct error *error)
 {
 	struct model_file *model = trainer->model;
 	const bool wanted[] = {trainer->inputs->checkpoint_path != NULL, trainer->inputs->checkpoint_path != NULL,
-	                       trainer->inputs->valid != NULL};
-	struct parameters *sets[] = {&model->moment1, &model->moment2, &model->best};
+	                       trainer->options->average > 0, trainer->inputs->valid != NULL};
+	struct parameters *sets[] = {&model->moment1, &model->moment2, &model->average, &model->best};
 	for (size_t s = 0; s < COUNT_OF(sets); s++)
 		if (wanted[s] && !sets[s]->block && parameters_init(sets[s], &model->shape, error) < 0)
 			return -1;
@@ -151,11 +152,45 @@ static int start_validation(struct trainer *trainer, struct error *error)
 	                       trainer->options->seed, error);
 }
 
+/* Takes the epoch's end into the average. The weights of all ends sum to 1 from the first on, as in Adam's
+ * correction of its moments: 1, then 1 / (1 + a), … down to 1 - a. (Averaging: Polyak & Juditsky 1992; over
+ * epochs of a network: Izmailov et al. 2018.) */
+static void average_epoch(struct trainer *trainer)
+{
+	const double decay = trainer->options->average;
+	const struct parameters *now = &trainer->model->parameters;
+	struct parameters *average = &trainer->model->average;
+	double rest = decay;
+	if (decay > 0 && trainer->at.epoch == 0)
+		parameters_copy(average, now);
+	if (decay <= 0 || trainer->at.epoch == 0)
+		return;
+	for (uint32_t e = 0; e < trainer->at.epoch; e++)
+		rest *= decay;
+	const double share = (1 - decay) / (1 - rest);
+	for (size_t i = 0; i < now->size; i++)
+		average->block[i] = (float)((double)average->block[i] +
+		                            share * ((double)now->block[i] - (double)average->block[i]));
+}
+
+/* The parameters that training up to here is to be judged by. */
+static const struct parameters *epoch_result(const struct trainer *trainer)
+{
+	return trainer->options->average > 0 ? &trainer->model->average : &trainer->model->parameters;
+}
+
+/* Swaps the epoch's result in for the validation; moments stay where they are. */
 static int validate(struct trainer *trainer, struct validation_result *result, struct error *error)
 {
+	const struct parameters *now = &trainer->model->parameters, *judged = epoch_result(trainer);
+	const uint64_t step = trainer->at.step;
 	if (trainer->validation.count == 0 && start_validation(trainer, error) < 0)
 		return -1;
-	return validation_run(&trainer->validation, trainer->backend, trainer->state, result, error);
+	if (judged != now && trainer->backend->put(trainer->state, judged, NULL, NULL, step, error) < 0)
+		return -1;
+	if (validation_run(&trainer->validation, trainer->backend, trainer->state, result, error) < 0)
+		return -1;
+	return judged != now ? trainer->backend->put(trainer->state, now, NULL, NULL, step, error) : 0;
 }
 
 static void log_epoch(struct trainer *trainer, const struct validation_result *result, double seconds)
@@ -181,20 +216,20 @@ static void log_epoch(struct trainer *trainer, const struct validation_result *r
 }
 
 /* Keeps the epoch when it is the best so far. */
-static int weigh_epoch(struct trainer *trainer, const struct validation_result *result, struct error *error)
+static void weigh_epoch(struct trainer *trainer, const struct validation_result *result)
 {
 	struct position *at = &trainer->at;
 	if (!trainer->validates)
-		return 0;
+		return;
 	if (at->best_epoch > 0 && result->ndcg10 <= at->best_ndcg) {
 		at->stale++;
-		return 0;
+		return;
 	}
 	at->best_epoch = at->epoch + 1;
 	at->best_hr = result->hr10;
 	at->best_ndcg = result->ndcg10;
 	at->stale = 0;
-	return trainer->backend->get(trainer->state, &trainer->model->best, NULL, NULL, NULL, error);
+	parameters_copy(&trainer->model->best, epoch_result(trainer));
 }
 
 /* Begins anew from other first values: a dead tower gets no gradient and stays as it is. */
@@ -254,7 +289,10 @@ static int examine(struct trainer *trainer, struct validation_result *result, bo
 {
 	if (tower_is_dead(&trainer->model->shape, trainer->backend, trainer->state, dead, error) < 0)
 		return -1;
-	if (*dead || !trainer->validates)
+	if (*dead)
+		return 0;
+	average_epoch(trainer);
+	if (!trainer->validates)
 		return 0;
 	if (validate(trainer, result, error) < 0)
 		return -1;
@@ -277,8 +315,7 @@ static int end_epoch(struct trainer *trainer, double began, struct error *error)
 	if (dead)
 		return restart(trainer, error);
 	log_epoch(trainer, &result, clock_seconds() - began);
-	if (weigh_epoch(trainer, &result, error) < 0)
-		return -1;
+	weigh_epoch(trainer, &result);
 	at->epoch++;
 	at->group = at->samples = at->missing = 0;
 	at->loss_sum = 0.0;
@@ -329,9 +366,9 @@ static int finish(struct trainer *trainer, struct error *error)
 		return -1;
 	if (trainer->at.best_epoch > 0)
 		parameters_copy(&model->parameters, &model->best);
-	else if (trainer->backend->get(trainer->state, &model->parameters, NULL, NULL, NULL, error) < 0)
-		return -1;
-	model->is_checkpoint = model->has_best = false;
+	else if (trainer->options->average > 0)
+		parameters_copy(&model->parameters, &model->average);
+	model->is_checkpoint = model->has_average = model->has_best = false;
 	describe_result(trainer);
 	return 0;
 }

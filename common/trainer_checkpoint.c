@@ -36,7 +36,8 @@ static int position_from_json(struct trainer *trainer, const json_t *object, str
 	POSITION_REALS(GET_REAL)
 	if (!whole || trainer->at.epoch > trainer->options->epochs || trainer->at.group > trainer->feed.positives ||
 	    trainer->at.attempt > trainer->options->restarts ||
-	    (trainer->at.best_epoch > 0) != trainer->model->has_best)
+	    (trainer->at.best_epoch > 0) != trainer->model->has_best ||
+	    (trainer->options->average > 0 && trainer->at.epoch > 0) != trainer->model->has_average)
 		return error_set(error, CODE_DATA, "%s: the checkpoint's position is malformed or of other data",
 		                 trainer->inputs->checkpoint_path);
 	json_decref(trainer->log_rows);
@@ -60,6 +61,7 @@ int checkpoint_write(struct trainer *trainer, struct error *error)
 	free(text);
 	json_decref(position);
 	model->is_checkpoint = true;
+	model->has_average = trainer->options->average > 0 && trainer->at.epoch > 0;
 	model->has_best = trainer->at.best_epoch > 0;
 	trainer->checkpoint_time = clock_seconds();
 	trainer->checkpoint_step = trainer->at.step;

@@ -264,6 +264,7 @@ static int print_tensors(const struct model_file *model, struct output *output, 
 		{"", &model->parameters},
 		{"adam.m.", &model->moment1},
 		{"adam.v.", &model->moment2},
+		{"average.", &model->average},
 		{"best.", &model->best},
 	};
 	int result = output_print(output, error, "tensor\trows\tcolumns\n");
@@ -283,7 +284,8 @@ static int dump_model(const char *path, const struct options *o, struct output *
 	const char *kind = model.is_checkpoint ? "checkpoint" : "model";
 	if (result == 0 && o->verify) {
 		result = output_print(output, error, "%s\tOK\t%s\t%zu tensors\tdigest %s\n", path, kind,
-		                      model.parameters.count + model.moment1.count + model.moment2.count + model.best.count,
+		                      model.parameters.count + model.moment1.count + model.moment2.count +
+		                              model.average.count + model.best.count,
 		                      json_string_value(json_object_get(model.metadata, "digest")));
 	} else if (result == 0) {
 		result = print_header(kind, model.metadata, o, output, error);

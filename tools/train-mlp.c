@@ -8,7 +8,7 @@ struct options {
 	const char *layers, *valid, *checkpoint, *init_from, *log, *out, *isa, *device;
 	struct text_list known;
 	int64_t epochs, batch, ratio, seed, threads, patience, candidates, checkpoint_batches, restarts;
-	double rate, warmup, alpha, weight_decay, dropout, beta1, beta2, epsilon, checkpoint_minutes;
+	double rate, warmup, average, alpha, weight_decay, dropout, beta1, beta2, epsilon, checkpoint_minutes;
 	int schedule, adam;
 	bool resume, quiet;
 };
@@ -16,9 +16,9 @@ struct options {
 static const char *const schedules[] = {"constant", "linear", "cosine", NULL};
 static const char *const adams[] = {"sparse", "dense", NULL};
 static const struct options defaults = {
-	.layers = "128-64-32-16-8-4-1", .epochs = 20, .batch = 320, .ratio = 4, .seed = 1, .patience = 5,
-	.candidates = 99, .restarts = 5, .rate = 1e-3, .weight_decay = 0.03, .dropout = 0.1, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .isa = "auto",
-	.device = "auto",
+	.layers = "128-64-32-16-8-4-1", .epochs = 20, .batch = 640, .ratio = 4, .seed = 1, .patience = 5,
+	.candidates = 99, .restarts = 5, .rate = 1e-3, .average = 0.8, .weight_decay = 0.1,
+	.dropout = 0.1, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .isa = "auto", .device = "auto",
 };
 
 #define AT(member) offsetof(struct options, member)
@@ -40,6 +40,9 @@ static const struct option_spec table[] = {
 	 "How the rate goes: constant, or falling to 0 at the last batch.", 0, 0, schedules},
 	{0, "warmup", OPTION_REAL, AT(warmup), "EPOCHS", "Epochs over which the rate rises from 0 at the start.", 0,
 	 100000, NULL},
+	{0, "average", OPTION_REAL, AT(average), "X",
+	 "The model is the mean of all epochs' ends, each weighing X times as much as the next, and validation judges "
+	 "that; 0: the last end alone.", 0, 0.999, NULL},
 	{'r', "ratio", OPTION_INT, AT(ratio), "N", "Negatives a positive, drawn anew every epoch.", 0, 1024, NULL},
 	{'a', "alpha", OPTION_REAL, AT(alpha), "X", "Negatives by popularity^X; 0 is uniform.", -4, 4, NULL},
 	{0, "weight-decay", OPTION_REAL, AT(weight_decay), "X",
@@ -337,7 +340,7 @@ static struct trainer_options trainer_options(const struct options *o)
 	return (struct trainer_options){
 		.seed = (uint64_t)o->seed, .epochs = (uint32_t)o->epochs, .ratio = (uint32_t)o->ratio,
 		.batch = (uint64_t)o->batch, .rate = o->rate, .schedule = o->schedule, .warmup_epochs = o->warmup,
-		.alpha = o->alpha,
+		.average = o->average, .alpha = o->alpha,
 		.optimizer = {.beta1 = o->beta1, .beta2 = o->beta2, .epsilon = o->epsilon,
 		              .weight_decay = o->weight_decay, .dropout = o->dropout, .dense_adam = o->adam == 1},
 		.patience = (uint32_t)o->patience, .valid_candidates = (uint32_t)o->candidates,

@@ -205,8 +205,10 @@ static int fake_put(struct backend_state *state, const struct parameters *parame
                     struct error *error)
 {
 	parameters_copy(&state->values, parameters);
-	parameters_copy(&state->moment1, moment1);
-	parameters_copy(&state->moment2, moment2);
+	if (moment1)
+		parameters_copy(&state->moment1, moment1);
+	if (moment2)
+		parameters_copy(&state->moment2, moment2);
 	state->step = step;
 	if (step == 0)
 		for (int i = 0; i < 4; i++)

@@ -31,7 +31,8 @@ enum sets { PLAIN, CHECKPOINT, WITH_BEST };
 static struct model_file make(enum sets sets)
 {
 	struct error error = {0};
-	struct model_file file = {.is_checkpoint = sets != PLAIN, .has_best = sets == WITH_BEST};
+	struct model_file file = {.is_checkpoint = sets != PLAIN, .has_average = sets == WITH_BEST,
+	                          .has_best = sets == WITH_BEST};
 	CHECK_OK(model_shape_parse("4-3-1", &file.shape, &error), &error);
 	file.shape.users = file.ids.users.count = 2;
 	file.shape.items = file.ids.items.count = 3;
@@ -44,8 +45,10 @@ static struct model_file make(enum sets sets)
 		fill(&file.moment1, &file.shape, 100);
 		fill(&file.moment2, &file.shape, 200);
 	}
-	if (sets == WITH_BEST)
-		fill(&file.best, &file.shape, 300);
+	if (sets == WITH_BEST) {
+		fill(&file.average, &file.shape, 300);
+		fill(&file.best, &file.shape, 400);
+	}
 	return file;
 }
 
@@ -116,6 +119,7 @@ static void test_reads_back(void)
 		CHECK_OK(model_read(&back, "m", &error), &error);
 		CHECK(same_values(&file.parameters, &back.parameters) && same_values(&file.moment1, &back.moment1));
 		CHECK(same_values(&file.moment2, &back.moment2) && same_values(&file.best, &back.best));
+		CHECK(same_values(&file.average, &back.average) && back.has_average == file.has_average);
 		CHECK(back.is_checkpoint == file.is_checkpoint && back.has_best == file.has_best);
 		CHECK_EQUAL_U64(back.ids.users.count, 2);
 		CHECK_EQUAL_U64(back.ids.items.count, 3);
@@ -294,9 +298,10 @@ static void test_huge_promises_are_refused(void)
 
 static void test_values_that_are_not_finite_are_refused(void)
 {
-	for (int set = 0; set < 4; set++) {
+	for (int set = 0; set < 5; set++) {
 		struct model_file file = make(WITH_BEST);
-		struct parameters *sets[] = {&file.parameters, &file.moment1, &file.moment2, &file.best};
+		struct parameters *sets[] = {&file.parameters, &file.moment1, &file.moment2, &file.average,
+		                             &file.best};
 		sets[set]->matrices[2].values[1] = set % 2 ? INFINITY : NAN;
 		write_model(&file, "m");
 		CHECK(refused_with(CODE_DATA, "not finite"));

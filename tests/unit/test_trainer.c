@@ -160,6 +160,53 @@ static void test_an_empty_validation_is_refused(void)
 	world_release(&w);
 }
 
+/* ---- averages ---- */
+
+static void run_averaged(struct world *w, uint32_t epochs, double average)
+{
+	world_init(w);
+	w->options.epochs = epochs;
+	w->options.average = average;
+	CHECK_OK(world_run(w), &w->error);
+}
+
+/* Of three epochs' ends with 0.5: weights 1, 2, 4, over 7. */
+static void test_the_average_of_epochs(void)
+{
+	struct world ends[3], averaged;
+	for (uint32_t e = 0; e < 3; e++)
+		run_averaged(&ends[e], e + 1, 0);
+	run_averaged(&averaged, 3, 0.5);
+	for (size_t i = 0; i < averaged.model.parameters.size; i++) {
+		double expected = 0;
+		for (int e = 0; e < 3; e++)
+			expected += (1 << e) / 7.0 * (double)ends[e].model.parameters.block[i];
+		CHECK_CLOSE((double)averaged.model.parameters.block[i], expected, 1e-6 * (1 + fabs(expected)));
+	}
+	world_release(&averaged);
+	run_averaged(&averaged, 1, 0.5);
+	CHECK(memcmp(averaged.model.parameters.block, ends[0].model.parameters.block,
+	             averaged.model.parameters.size * sizeof(float)) == 0);
+	world_release(&averaged);
+	for (int e = 0; e < 3; e++)
+		world_release(&ends[e]);
+}
+
+/* The best epoch's average is kept, and judging it does not disturb the training. */
+static void test_the_best_average_is_kept(void)
+{
+	struct world two, six;
+	run_averaged(&two, 2, 0.5);
+	world_init(&six);
+	six.options.average = 0.5;
+	run_validated(&six, 6, 0);
+	CHECK(strstr(world_text(&six, "training"), "\"best_epoch\":2"));
+	CHECK(memcmp(two.model.parameters.block, six.model.parameters.block,
+	             two.model.parameters.size * sizeof(float)) == 0);
+	world_release(&two);
+	world_release(&six);
+}
+
 /* ---- divergence ---- */
 
 static void diverge(uint64_t nan_loss_at, uint64_t nan_weight_at, uint64_t checkpoint_batches)
@@ -292,6 +339,8 @@ int main(void)
 	RUN(test_measures_of_the_validation);
 	RUN(test_known_items_are_no_candidates);
 	RUN(test_an_empty_validation_is_refused);
+	RUN(test_the_average_of_epochs);
+	RUN(test_the_best_average_is_kept);
 	RUN_IN_FOLDER(test_divergence_keeps_the_last_good_checkpoint);
 	RUN(test_errors_of_the_backend_are_passed_on);
 	RUN(test_unknown_devices);

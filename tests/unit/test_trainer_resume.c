@@ -94,6 +94,7 @@ struct plan {
 	bool stream;
 	uint32_t dead_attempts;
 	uint64_t checkpoint_batches;
+	double average;
 };
 
 static void prepare(struct world *w, const struct plan *plan)
@@ -101,6 +102,7 @@ static void prepare(struct world *w, const struct plan *plan)
 	static const double quality[] = {0.3, 0.9, 0.7, 0.8};
 	world_init(w);
 	w->options.checkpoint_batches = plan->checkpoint_batches;
+	w->options.average = plan->average;
 	w->inputs.checkpoint_path = "checkpoint";
 	w->inputs.valid = fake.truth = &w->valid;
 	fake.quality = quality;
@@ -153,29 +155,29 @@ static void resume_everywhere(struct plan plan)
 
 static void test_resumes_from_a_file(void)
 {
-	resume_everywhere((struct plan){false, 0, 7});
+	resume_everywhere((struct plan){false, 0, 7, 0.7});
 }
 
 static void test_resumes_from_a_stream(void)
 {
-	resume_everywhere((struct plan){true, 0, 11});
+	resume_everywhere((struct plan){true, 0, 11, 0});
 }
 
 static void test_resumes_between_epochs(void)
 {
-	resume_everywhere((struct plan){false, 0, 0});
+	resume_everywhere((struct plan){false, 0, 0, 0});
 }
 
 static void test_resumes_after_a_restart(void)
 {
-	resume_everywhere((struct plan){false, 1, 13});
-	resume_everywhere((struct plan){true, 1, 13});
+	resume_everywhere((struct plan){false, 1, 13, 0.7});
+	resume_everywhere((struct plan){true, 1, 13, 0.7});
 }
 
 /* How often checkpoints are written changes no byte, nor does a checkpoint out of a finished run. */
 static void test_checkpoints_change_nothing(void)
 {
-	struct plan plan = {false, 0, 1};
+	struct plan plan = {false, 0, 1, 0.7};
 	struct world often, never;
 	prepare(&often, &plan);
 	CHECK_OK(world_run(&often), &often.error);
@@ -200,7 +202,7 @@ static void test_checkpoints_change_nothing(void)
 /* A checkpoint in the middle of epoch 2, and a run that goes on from it after `change`. */
 static void resume_changed(void (*change)(struct world *w), const char *text)
 {
-	const struct plan plan = {false, 0, 3};
+	const struct plan plan = {false, 0, 3, 0.7};
 	struct world w;
 	(void)remove("checkpoint");
 	prepare(&w, &plan);
@@ -262,6 +264,11 @@ static void log_of_numbers(struct world *w)
 	json_decref(position);
 }
 
+static void no_average(struct world *w)
+{
+	w->model.has_average = false;
+}
+
 static void no_best(struct world *w)
 {
 	w->model.has_best = false;
@@ -275,6 +282,7 @@ static void test_checkpoints_that_do_not_fit_are_refused(void)
 	resume_changed(broken_position, "position");
 	resume_changed(position_without_step, "position");
 	resume_changed(log_of_numbers, "position");
+	resume_changed(no_average, "position");
 	resume_changed(no_best, "position");
 }
 
