@@ -1,0 +1,45 @@
+/* The second stage: stages that reorder a scored list, one entry of a table each.
+ *
+ * metrics goes by scores and lets the relevant lose every tie, so a stage says its order in scores, and entries
+ * that it cannot tell apart keep one score: a constant model scores 0 behind every stage. No stage looks at
+ * relevance. */
+#ifndef RECPIPE_RERANK_H
+#define RECPIPE_RERANK_H
+
+#include "catalogue.h"
+#include "compat.h"
+#include "error.h"
+#include "interactions.h"
+#include "records.h"
+
+struct rerank_context {
+	size_t depth;                      /* popularity and mmr: how far down they reorder */
+	double weight;                     /* affinity: of the genres beside the model's score */
+	double lambda;                     /* mmr: 1 is the model's order, 0 diversity alone */
+	uint64_t seed;
+	const struct catalogue *catalogue; /* affinity, mmr */
+	const struct interactions *known;  /* affinity: what the users interacted with */
+	const uint8_t *blocked;            /* blocklist: a flag an item */
+	/* Room for a list, grown by rerank_apply. */
+	double *values;
+	uint32_t *order;
+	size_t values_capacity, order_capacity;
+};
+
+struct rerank_stage {
+	const char *name;
+	int (*apply)(struct rerank_context *context, struct list *list, struct error *error);
+	bool needs_catalogue, needs_known, needs_blocklist;
+};
+
+const struct rerank_stage *rerank_find(const char *name); /* NULL when there is none */
+
+/* Applies one stage; the list comes out in descending order of score, ties by ascending item. */
+MUST_CHECK int rerank_apply(struct rerank_context *context, const struct rerank_stage *stage, struct list *list,
+                            struct error *error);
+
+/* Puts a list in that order. */
+MUST_CHECK int rerank_sort(struct rerank_context *context, struct list *list, struct error *error);
+void rerank_release(struct rerank_context *context);
+
+#endif
