@@ -1,11 +1,12 @@
 #!/usr/bin/env bats
 # train-mlp on a small world: the same bytes however it is run, resumed or fed; warm starts; every refusal.
+# shellcheck disable=SC2154  # $stderr is set by run
 load helpers
 
 setup_file() {
 	local top=$BATS_TEST_DIRNAME/../..
 	export PATH=${RECPIPE_BIN:-$top/build/bin}:$PATH
-	cd "$BATS_FILE_TMPDIR"
+	cd "$BATS_FILE_TMPDIR" || return 1
 	synth-ratings --users 60 --items 150 --ratings 3000 --seed 3 -o ratings.csv
 	csvsplit -q ratings.csv
 	encode-ids --users users.ids --items items.ids train.csv valid.csv test.csv 2>/dev/null
@@ -78,7 +79,7 @@ metadata() {
 @test "another seed, another model" {
 	train-mlp "${small[@]}" -o model1 train.rec
 	train-mlp "${small[@]}" --seed 2 -o model2 train.rec
-	! cmp -s model1 model2
+	run ! cmp -s model1 model2
 }
 
 @test "options that disagree with the samples are refused" {
@@ -93,11 +94,11 @@ metadata() {
 
 @test "a producer that dies is told, and leaves no model" {
 	sample-neg --epochs 3 -o samples train.rec
-	head -c 50000 samples >cut
-	fails 65 cut train-mlp --layers 16-8-4-1 -o model cut
+	head -c 50000 samples >part
+	fails 65 part train-mlp --layers 16-8-4-1 -o model part
 	nothing_left "$PWD/model"
-	head -c -1 samples >cut
-	expect 65 train-mlp --layers 16-8-4-1 -o model cut
+	head -c -1 samples >part
+	expect 65 train-mlp --layers 16-8-4-1 -o model part
 	nothing_left "$PWD/model"
 }
 
@@ -121,15 +122,15 @@ metadata() {
 @test "a stream resumed from a checkpoint: the same bytes" {
 	sample-neg --epochs 3 -o samples train.rec
 	train-mlp "${small[@]}" --valid valid.rec --log log -o model train.rec
-	head -c 90000 samples >cut
-	expect 65 train-mlp "${small[@]}" --valid valid.rec -c ck --checkpoint-batches 3 -o model2 cut
+	head -c 90000 samples >part
+	expect 65 train-mlp "${small[@]}" --valid valid.rec -c ck --checkpoint-batches 3 -o model2 part
 	[ -e ck ]
 	train-mlp "${small[@]}" --valid valid.rec -c ck --resume --log log2 -o model2 - <samples
 	same model model2
 	same log log2
 	# … and the stream's checkpoint goes on from the file.
 	rm ck
-	expect 65 train-mlp "${small[@]}" --valid valid.rec -c ck --checkpoint-batches 3 -o model3 cut
+	expect 65 train-mlp "${small[@]}" --valid valid.rec -c ck --checkpoint-batches 3 -o model3 part
 	train-mlp "${small[@]}" --valid valid.rec -c ck --resume -o model3 train.rec
 	same model model3
 }
@@ -146,8 +147,8 @@ metadata() {
 	fails 64 "--resume needs --checkpoint" train-mlp "${small[@]}" --resume -o unmade train.rec
 	fails 64 "need --checkpoint" train-mlp "${small[@]}" --checkpoint-batches 3 -o unmade train.rec
 	fails 64 "the same file" train-mlp "${small[@]}" -c unmade -o unmade train.rec
-	head -c 3000 ck >cut
-	fails 65 cut train-mlp "${small[@]}" -c cut --resume -o unmade train.rec
+	head -c 3000 ck >part
+	fails 65 part train-mlp "${small[@]}" -c part --resume -o unmade train.rec
 	nothing_left "$PWD/unmade"
 }
 
@@ -162,7 +163,7 @@ metadata() {
 	train-mlp "${small[@]}" -o old train.rec
 	expect 0 train-mlp "${small[@]}" --init-from old --seed 5 -o warm train.rec
 	train-mlp "${small[@]}" --seed 5 -o cold train.rec
-	! cmp -s warm cold
+	run ! cmp -s warm cold
 	metadata warm | grep -q '"init":'
 	printf 'userId,movieId,rating,timestamp\nnew user,new item,5,1\nnew user,1,5,1\n' >more.csv
 	{ cat "$BATS_FILE_TMPDIR/train.csv"; tail -n +2 more.csv; } >grown.csv
@@ -193,8 +194,8 @@ metadata() {
 	: >empty
 	expect 65 train-mlp "${small[@]}" -o model empty
 	fails 66 none train-mlp "${small[@]}" --valid none -o model train.rec
-	head -c 1000 train.rec >cut
-	expect 65 train-mlp "${small[@]}" -o model cut
+	head -c 1000 train.rec >part
+	expect 65 train-mlp "${small[@]}" -o model part
 	synth-ratings --users 9 --items 20 --ratings 60 --seed 1 -o other.csv
 	encode-ids --users other.users --items other.items other.csv 2>/dev/null
 	fails 65 "different" train-mlp "${small[@]}" --valid other.rec -o model train.rec
