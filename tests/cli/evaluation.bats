@@ -105,7 +105,7 @@ figure() { awk -F '\t' -v m="$1" '$1 == m { print $2 }'; }
 	awk '$1 == user && $4 > score { exit 1 } { user = $1; score = $4 }' rows
 	recdump "$F/train.rec" | grep -v '^#' | tail -n +2 | cut -f1,2 | sort >known
 	[ -z "$(cut -f1,3 rows | sort | comm -12 - known)" ]
-	id=$(recdump "$F/users.ids" | tail -n +3 | sed -n 8p)
+	id=$(decode-ids --list --users "$F/users.ids" | awk -F '\t' '$1 == 7 { print $2 }')
 	score -m "$F/model.safetensors" -a -n 5 -k "$F/train.rec" -q --users "$F/users.ids" --user "$id" -o one.rec
 	recdump one.rec | grep -v '^#' | tail -n +2 | cmp - <(awk '$1 == 7' rows)
 	fails 65 "not in the id map" score -m "$F/model.safetensors" -a --users "$F/users.ids" --user nobody
