@@ -62,7 +62,8 @@ static const struct option_spec table[] = {
 	{0, "max-errors", OPTION_INT, AT(max_errors), "N", "Rows that may be unreadable; -1: any number.", -1, 9e18, NULL},
 	{0, "strict", OPTION_FLAG, AT(strict), NULL, "The first row that cannot be read is an error.", 0, 0, NULL},
 	{0, "show-errors", OPTION_INT, AT(shown), "N", "How many such rows are told; -1: all.", -1, 9e18, NULL},
-	{0, "summary", OPTION_TEXT, AT(summary), "FILE", "Write the summary as JSON. Its cuts are 0 but for --split time, its times where there are none.", 0, 0, NULL},
+	{0, "summary", OPTION_TEXT, AT(summary), "FILE",
+	 "Write the summary as JSON. Its cuts are 0 but for --split time, its times where there are none.", 0, 0, NULL},
 	{0, "seed", OPTION_INT, AT(seed), "N", "Seed of random splits and broken ties.", 0, 9e18, NULL},
 	{'q', "quiet", OPTION_FLAG, AT(quiet), NULL, "No summary on stderr.", 0, 0, NULL},
 };
@@ -243,8 +244,9 @@ static int write_summary(struct run *run, struct error *error)
 	                    "  \"items\": %u,\n  \"density\": %.9f,\n  \"earliest\": %" PRId64 ",\n  \"latest\": %" PRId64
 	                    ",\n  \"cut\": %" PRId64 ",\n  \"valid_cut\": %" PRId64
 	                    ",\n  \"train\": %" PRIu64 ",\n  \"valid\": %" PRIu64 ",\n  \"test\": %" PRIu64
-	                    ",\n  \"users_without_test\": %u,\n  \"users_without_valid\": %u\n}\n", run->ratings.rows, run->errors.count,
-	                    run->ratings.below_minimum, c->doubled, c->filtered, c->users, c->items, density(run),
+	                    ",\n  \"users_without_test\": %u,\n  \"users_without_valid\": %u\n}\n",
+	                    run->ratings.rows, run->errors.count, run->ratings.below_minimum, c->doubled, c->filtered,
+	                    c->users, c->items, density(run),
 	                    run->ratings.earliest, run->ratings.latest, c->cut, c->valid_cut, c->parts[PART_TRAIN],
 	                    c->parts[PART_VALID], c->parts[PART_TEST], c->without_test, c->without_valid);
 }
