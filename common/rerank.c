@@ -37,16 +37,17 @@ int rerank_sort(struct rerank_context *context, struct list *list, struct error 
 		return -1;
 	uint32_t *order = context->order;
 	ranking_sort(list->scores, list->items, list->count, order);
-	/* Follow each cycle of the permutation. */
-	for (uint32_t i = 0; i < list->count; i++)
-		for (uint32_t at = i; order[at] != i;) {
+	/* Follow each cycle of the permutation; a place that is done points to itself. */
+	for (uint32_t i = 0; i < list->count; i++) {
+		uint32_t at = i;
+		while (order[at] != i) {
 			const uint32_t next = order[at];
 			swap_entries(list, at, next);
 			order[at] = at;
 			at = next;
-			if (order[at] == i)
-				order[at] = at;
 		}
+		order[at] = at;
+	}
 	return 0;
 }
 
