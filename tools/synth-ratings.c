@@ -51,7 +51,7 @@ static const struct tool_spec tool = {
 	.examples =
 		"synth-ratings --users 600 --items 1200 --ratings 60000 --movies movies.csv -o ratings.csv\n"
 		"  ratings and the movies they are about\n"
-		"synth-ratings --users 138493 --items 26744 --ratings 20M | csvsplit --split loo -\n"
+		"synth-ratings --users 138493 --items 26744 --ratings 20M | csvsplit --split last -\n"
 		"  the size of MovieLens 20M, straight into the next tool\n",
 	.see_also = "csvsplit(1), encode-ids(1)",
 	.options = options,
