@@ -11,6 +11,17 @@ ifneq ($(CONF),)
 include $(CONF)
 endif
 
+# Counts must be counts: what is left of them without digits is nothing.
+counts := SYNTH_USERS SYNTH_ITEMS SYNTH_RATINGS SYNTH_SEED SPLIT_SEED RATIO EPOCHS BATCH PATIENCE SEED THREADS \
+          CANDIDATES DRAWS EVALUATION_SEED CUTOFF RERANK_TOP TOP
+digits := 0 1 2 3 4 5 6 7 8 9
+without = $(if $1,$(call without,$(wordlist 2,99,$1),$(subst $(firstword $1),,$2)),$2)
+$(foreach name,$(counts),$(if $(and $($(name)),$(if $(call without,$(digits),$($(name))),,ok)),,$(error \
+  $(name) is '$($(name))', expected a count (see pipeline.conf))))
+ifneq ($(and $(DATA),$(RATINGS)),)
+$(error DATA and RATINGS exclude each other)
+endif
+
 RUN ?= run/$(if $(DATA),$(DATA),$(if $(RATINGS),$(basename $(basename $(notdir $(RATINGS)))),embedded))
 bin := $(abspath $(BUILD)/bin)
 stage = @PATH='$(bin)':$$PATH pipeline/stage $(RUN)
