@@ -1,0 +1,89 @@
+#!/usr/bin/env bats
+# make pipeline and pipeline.sh on a small example: the table, stale stages alone, the lock, the gate, publishing.
+
+load helpers
+
+setup_file() {
+	[ -z "${RECPIPE_SANITIZED:-}" ] || return 0
+	export RUN_BASE=$BATS_FILE_TMPDIR/base
+	export SMALL="SYNTH_USERS=60 SYNTH_ITEMS=150 SYNTH_RATINGS=2500 EPOCHS=2 DRAWS=2 CANDIDATES=30 LAYERS=16-8-1 RERANK_TOP=20"
+	# shellcheck disable=SC2086
+	make -C "$TOP" -s BUILD="$(dirname "$BIN")" pipeline RUN="$RUN_BASE" $SMALL >"$BATS_FILE_TMPDIR/out" 2>&1 ||
+		{ cat "$BATS_FILE_TMPDIR/out" >&2; return 1; }
+}
+
+setup() {
+	not_sanitized # make would rebuild the tools without sanitizers
+	fresh
+	cp -a "$RUN_BASE" run
+	# shellcheck disable=SC2206
+	small=($SMALL)
+}
+
+again() { make -C "$TOP" -s BUILD="$(dirname "$BIN")" pipeline RUN="$PWD/run" "$@"; }
+
+@test "the table names every system, both rankings, and the seconds" {
+	for word in model reranked popularity random 'sampled HR@10' 'full NDCG@10' 'seconds a stage'; do
+		grep -q "$word" run/report.txt
+	done
+	[ "$(awk -F '\t' '$3 == "HR@10"' run/report.tsv | wc -l)" -eq 8 ]
+	[ "$(tail -n +2 run/recommendations.csv | wc -l)" -gt 300 ]
+	[ "$(wc -l <run/recommendations.jsonl)" -ge 55 ]
+	recdump --verify run/*.rec run/model.safetensors run/*.ids
+}
+
+@test "nothing is stale: nothing runs; a setting makes its stages run and no other" {
+	again "${small[@]}" >out
+	! grep -q STAGE out
+	again "${small[@]}" TOP=5 >out
+	grep -q 'STAGE    recommend' out
+	! grep -q 'STAGE    train' out
+	again "${small[@]}" TOP=5 SEED=2 >out
+	grep -q 'STAGE    train' out
+	! grep -q 'STAGE    split' out
+}
+
+@test "the same settings give the same bytes in another folder" {
+	make -C "$TOP" -s BUILD="$(dirname "$BIN")" pipeline RUN="$PWD/other" "${small[@]}" THREADS=1 >/dev/null
+	for file in model.safetensors recommendations.csv recommendations.jsonl report.tsv eval/reranked.full.rec; do
+		cmp run/$file other/$file
+	done
+}
+
+@test "a stage that fails says so and ends the run" {
+	run again RATINGS=/dev/null "${small[@]}"
+	[ "$status" -ne 0 ]
+	[ "$(cat run/failed)" = "split 65" ]
+}
+
+@test "wrong settings are refused" {
+	run make -C "$TOP" -s print-run EPOCHS=many
+	[ "$status" -ne 0 ]
+	[[ $output == *"EPOCHS is 'many'"* ]]
+}
+
+@test "pipeline.sh publishes whole versions, once; locks; gates" {
+	need flock
+	sh=("$TOP/pipeline.sh" --name "bats-$$" --publish "$PWD/published" --log "$PWD/log")
+	export BUILD
+	BUILD=$(dirname "$BIN")
+	expect 0 "${sh[@]}" "${small[@]}"
+	[ -L published/current ]
+	(cd published/current && sha256sum --quiet -c SHA256SUMS)
+	before=$(readlink published/current)
+	expect 0 "${sh[@]}" "${small[@]}"
+	[ "$(readlink published/current)" = "$before" ]
+	grep -q 'nothing new' log
+	fails 1 "gate not met" "${sh[@]}" --gate 'HR@10>=0.999' "${small[@]}"
+	[ "$(readlink published/current)" = "$before" ]
+	expect 0 "${sh[@]}" "${small[@]}" SEED=3
+	[ "$(readlink published/current)" != "$before" ]
+	[ -d "published/$before" ]
+	(
+		flock 9
+		fails 75 "holds" "${sh[@]}" "${small[@]}"
+	) 9>"$TOP/run/bats-$$.lock"
+	fails 78 "" "${sh[@]}" EPOCHS=many
+	fails 64 "unknown option" "${sh[@]}" --fast
+	rm -rf "${TOP:?}/run/bats-$$" "$TOP/run/bats-$$".*
+}
