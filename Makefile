@@ -46,6 +46,8 @@ isas := avx512 avx2 portable
 isa_flags_avx512 := -O3 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mbmi2 -mprefer-vector-width=512
 isa_flags_avx2 := -O3 -mavx2 -mfma -mbmi2
 isa_flags_portable := -O3
+# Unrolled tiles under UBSan take minutes to compile: sanitized kernels keep ASan alone.
+kernel_flags := $(if $(filter 1,$(SANITIZE)),-O1 -fno-sanitize=undefined)
 kernel_objects := $(isas:%=$(BUILD)/common/kernels_%.o)
 common_objects := $(common_sources:common/%.c=$(BUILD)/common/%.o) $(kernel_objects)
 
@@ -85,7 +87,7 @@ FORCE:
 $(kernel_objects): $(BUILD)/common/kernels_%.o: common/kernels.c $(BUILD)/flags
 	$(say) CC '$< ($*)'
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(isa_flags_$*) -DKERNEL_ISA=$* -DKERNEL_ISA_$* -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(isa_flags_$*) $(kernel_flags) -DKERNEL_ISA=$* -DKERNEL_ISA_$* -MMD -MP -c -o $@ $<
 
 $(BUILD)/common/%.o: common/%.c $(BUILD)/flags
 	$(say) CC $<
