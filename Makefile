@@ -47,7 +47,7 @@ isa_flags_avx512 := -O3 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma 
 isa_flags_avx2 := -O3 -mavx2 -mfma -mbmi2
 isa_flags_portable := -O3
 # Unrolled tiles under UBSan take minutes to compile: sanitized kernels keep ASan alone.
-kernel_flags := $(if $(filter 1,$(SANITIZE)),-O1 -fno-sanitize=undefined)
+kernel_flags := $(if $(filter 1,$(SANITIZE)),-O1 -fno-sanitize=undefined -fno-var-tracking-assignments)
 kernel_objects := $(isas:%=$(BUILD)/common/kernels_%.o)
 common_objects := $(common_sources:common/%.c=$(BUILD)/common/%.o) $(kernel_objects)
 
