@@ -12,7 +12,7 @@ include $(CONF)
 endif
 
 # Counts must be counts: what is left of them without digits is nothing.
-counts := SYNTH_USERS SYNTH_ITEMS SYNTH_RATINGS SYNTH_SEED SPLIT_SEED RATIO EPOCHS BATCH PATIENCE SEED THREADS \
+counts := SYNTH_USERS SYNTH_ITEMS SYNTH_RATINGS SYNTH_SEED SPLIT_SEED RATIO EPOCHS BATCH PATIENCE VALID_CANDIDATES SEED THREADS \
           CANDIDATES DRAWS EVALUATION_SEED CUTOFF RERANK_TOP TOP
 digits := 0 1 2 3 4 5 6 7 8 9
 without = $(if $1,$(call without,$(wordlist 2,99,$1),$(subst $(firstword $1),,$2)),$2)
@@ -71,7 +71,7 @@ synth_options := --users $(SYNTH_USERS) --items $(SYNTH_ITEMS) --ratings $(SYNTH
 split_options := --split $(SPLIT) --seed $(SPLIT_SEED) $(SPLIT_OPTIONS)
 $(eval $(call stamp,synth,$(synth_options)))
 $(eval $(call stamp,split,$(split_options) $(ratings) $(given_train) $(given_test)))
-$(eval $(call stamp,train,$(train_options) --epochs $(EPOCHS) --patience $(PATIENCE)))
+$(eval $(call stamp,train,$(train_options) --epochs $(EPOCHS) --patience $(PATIENCE) --candidates $(VALID_CANDIDATES)))
 $(eval $(call stamp,candidates,$(CANDIDATES) $(EVALUATION_SEED) $(draws) $(given_lists)))
 $(eval $(call stamp,cutoff,$(CUTOFF) $(EVALUATION_SEED)))
 $(eval $(call stamp,rerank,$(RERANK) top $(RERANK_TOP)))
@@ -107,6 +107,7 @@ $(records) &: $(parts) $(RUN)/fit.csv $(bin)/encode-ids
 
 $(RUN)/epochs: $(RUN)/train.rec $(RUN)/valid.rec $(bin)/train-mlp $(RUN)/settings/train
 	$(stage) train -- pipeline/pick-epoch $(RUN) $(CHECKPOINT_MINUTES) --patience $(PATIENCE) --epochs $(EPOCHS) \
+		--candidates $(VALID_CANDIDATES) \
 		$(threads) $(train_options)
 
 $(RUN)/model.safetensors: $(RUN)/epochs $(RUN)/fit.rec
