@@ -35,20 +35,23 @@ FLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-
 endif
 
 library := $(BUILD)/librecpipe.a
-common_sources := $(filter-out common/kernels.c,$(wildcard common/*.c))
+# common/NAME_isa.c is compiled once for each instruction set, the one to use is chosen at start (common/isa.h).
+isa_sources := $(wildcard common/*_isa.c)
+common_sources := $(filter-out $(isa_sources),$(wildcard common/*.c))
 tool_sources := $(wildcard tools/*.c)
 unit_sources := $(wildcard tests/unit/test_*.c)
 tools := $(tool_sources:tools/%.c=$(BUILD)/bin/%)
 unit_tests := $(unit_sources:tests/unit/%.c=$(BUILD)/unit/%)
 
-# One kernel source, compiled once for each instruction set and chosen at start (common/kernels.h).
 isas := avx512 avx2 portable
 isa_flags_avx512 := -O3 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mbmi2 -mprefer-vector-width=512
 isa_flags_avx2 := -O3 -mavx2 -mfma -mbmi2
 isa_flags_portable := -O3
 # Unrolled tiles under UBSan take minutes to compile: sanitized kernels keep ASan alone.
 kernel_flags := $(if $(filter 1,$(SANITIZE)),-O1 -fno-sanitize=undefined -fno-var-tracking-assignments)
-kernel_objects := $(isas:%=$(BUILD)/common/kernels_%.o)
+# $(call isa_objects,FOLDER): FOLDER/NAME_isa_ISA.o of each
+isa_objects = $(foreach source,$(isa_sources:common/%.c=%),$(isas:%=$1/$(source)_%.o))
+kernel_objects := $(call isa_objects,$(BUILD)/common)
 common_objects := $(common_sources:common/%.c=$(BUILD)/common/%.o) $(kernel_objects)
 
 # Sub-makes use every core unless -j was given.
@@ -84,10 +87,17 @@ $(BUILD)/flags: FORCE | $(after_deps)
 .PHONY: FORCE
 FORCE:
 
-$(kernel_objects): $(BUILD)/common/kernels_%.o: common/kernels.c $(BUILD)/flags
-	$(say) CC '$< ($*)'
-	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(isa_flags_$*) $(kernel_flags) -DKERNEL_ISA=$* -DKERNEL_ISA_$* -MMD -MP -c -o $@ $<
+define isa_rule
+$(BUILD)/common/%_$1.o: common/%.c $(BUILD)/flags
+	$$(say) CC '$$< ($1)'
+	$$(Q)mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(CFLAGS) $$(FLAGS) $$(isa_flags_$1) $$(kernel_flags) -DKERNEL_ISA=$1 -DKERNEL_ISA_$1 -MMD -MP -c -o $$@ $$<
+$(BUILD)/fuzz/%_$1.o: common/%.c $(BUILD)/flags
+	$$(say) CLANG '$$< ($1)'
+	$$(Q)mkdir -p $$(@D)
+	$$(Q)clang $$(fuzz_flags) $$(FLAGS) $$(isa_flags_$1) -DKERNEL_ISA=$1 -DKERNEL_ISA_$1 -MMD -MP -c -o $$@ $$<
+endef
+$(foreach isa,$(isas),$(eval $(call isa_rule,$(isa))))
 
 $(BUILD)/common/%.o: common/%.c $(BUILD)/flags
 	$(say) CC $<
@@ -150,13 +160,7 @@ FUZZ_SECONDS ?= 60
 fuzz_sources := $(wildcard tests/fuzz/fuzz_*.c)
 fuzzers := $(fuzz_sources:tests/fuzz/%.c=$(BUILD)/fuzz/%)
 fuzz_flags := -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
-fuzz_kernels := $(isas:%=$(BUILD)/fuzz/kernels_%.o)
-fuzz_objects := $(common_sources:common/%.c=$(BUILD)/fuzz/%.o) $(fuzz_kernels)
-
-$(fuzz_kernels): $(BUILD)/fuzz/kernels_%.o: common/kernels.c $(BUILD)/flags
-	$(say) CLANG '$< ($*)'
-	$(Q)mkdir -p $(@D)
-	$(Q)clang $(fuzz_flags) $(FLAGS) $(isa_flags_$*) -DKERNEL_ISA=$* -DKERNEL_ISA_$* -MMD -MP -c -o $@ $<
+fuzz_objects := $(common_sources:common/%.c=$(BUILD)/fuzz/%.o) $(call isa_objects,$(BUILD)/fuzz)
 
 $(BUILD)/fuzz/%.o: common/%.c $(BUILD)/flags
 	$(say) CLANG $<

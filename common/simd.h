@@ -1,13 +1,18 @@
 /* Sixteen virtual lanes of float, the same on every instruction set: one AVX-512 register, two AVX2
  * registers, or a plain array. Only operations that IEEE 754 rounds in one way are offered (fused
- * multiply-add included), so that the lanes hold the same bits everywhere. Included by kernels.c alone,
- * which is compiled once for each instruction set. */
+ * multiply-add included), so that the lanes hold the same bits everywhere. Included only by the
+ * sources that are compiled once for each instruction set (NAME_isa.c), with KERNEL_ISA set to its name. */
 #ifndef RECPIPE_SIMD_H
 #define RECPIPE_SIMD_H
 
 #include "compat.h"
 
 enum { LANES = 16 };
+
+#define JOIN_NAMES(a, b) a##b
+#define JOIN(a, b) JOIN_NAMES(a, b)
+#define TEXT_OF(a) #a
+#define TEXT(a) TEXT_OF(a)
 
 #define LANE_CODE static inline __attribute__((always_inline))
 

@@ -7,11 +7,6 @@
 #include "rng.h"
 #include "simd.h"
 
-#define JOIN_NAMES(a, b) a##b
-#define JOIN(a, b) JOIN_NAMES(a, b)
-#define TEXT_OF(a) #a
-#define TEXT(a) TEXT_OF(a)
-
 #if defined(KERNEL_ISA_avx512)
 enum { TILE_VECTORS = 4 };  /* 6 x 4 or 12 x 2 accumulators of 32 registers */
 #else

@@ -1,0 +1,44 @@
+/* Choosing the instruction set once, at start. */
+#include "isa.h"
+
+static bool has_avx512(void)
+{
+	return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+	       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+	       __builtin_cpu_supports("fma");
+}
+
+static bool has_avx2(void)
+{
+	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+
+static bool always(void)
+{
+	return true;
+}
+
+static const struct {
+	const char *name;
+	bool (*available)(void);
+} choices[ISA_COUNT] = {
+	[ISA_AVX512] = {"avx512", has_avx512},
+	[ISA_AVX2] = {"avx2", has_avx2},
+	[ISA_PORTABLE] = {"portable", always},
+};
+
+int isa_find(const char *wanted, enum isa *isa, struct error *error)
+{
+	if (strcmp(wanted, "auto") == 0 && getenv("RECPIPE_ISA") != NULL)
+		wanted = getenv("RECPIPE_ISA");
+	__builtin_cpu_init();
+	for (int i = 0; i < ISA_COUNT; i++) {
+		bool named = strcmp(wanted, choices[i].name) == 0;
+		*isa = (enum isa)i;
+		if ((named || strcmp(wanted, "auto") == 0) && choices[i].available())
+			return 0;
+		if (named)
+			return error_set(error, CODE_UNAVAILABLE, "this processor has no %s", wanted);
+	}
+	return error_set(error, CODE_USAGE, "unknown instruction set '%s', expected auto, avx512, avx2 or portable", wanted);
+}
