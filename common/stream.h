@@ -23,6 +23,7 @@ enum stream_kind {
 	STREAM_SAMPLES = 2,      /* user, positive, negatives */
 	STREAM_LISTS = 3,        /* candidate or scored lists */
 	STREAM_IDS = 4,          /* strings in the order of their dense ids */
+	STREAM_SIMILARITY = 5,   /* item-to-item weights */
 };
 
 /* "interactions", "samples", … ; NULL for an unknown kind. */

@@ -11,6 +11,7 @@ static const char *const kind_names[] = {
 	[STREAM_SAMPLES] = "samples",
 	[STREAM_LISTS] = "lists",
 	[STREAM_IDS] = "ids",
+	[STREAM_SIMILARITY] = "similarity",
 };
 
 const char *stream_kind_name(uint32_t kind)

@@ -54,6 +54,18 @@ prints() {
 	END
 }
 
+@test "similarity: a line for each weight, listed or in a run" {
+	prints "$MADE/whole.sim" <<-END
+		# similarity, version 1
+		# {"items":{"count":5,"digest":""},"method":"cosine","options":"","tool":"by hand","users":{"count":3,"digest":""}}
+		item	neighbour	weight
+		1	0	1.5
+		1	4	-2
+		2	3	7
+		2	4	0
+	END
+}
+
 @test "ids: every string keeps to its line and column" {
 	recdump "$IDS" >all
 	[ "$(head -n 1 all)" = "# ids, version 1" ]

@@ -9,6 +9,7 @@
 #include "idmap.h"
 #include "mem.h"
 #include "records.h"
+#include "similarity.h"
 #include "stream_format.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -18,6 +19,7 @@ static void read_records(struct stream_reader *reader, const struct stream_info 
 	struct sample_shape shape = {0};
 	struct interaction interaction;
 	struct list list = {0};
+	struct similarity_part part = {0};
 	uint32_t user, *items = NULL;
 	int more = 1;
 	if (reader->kind == STREAM_SAMPLES) {
@@ -29,11 +31,14 @@ static void read_records(struct stream_reader *reader, const struct stream_info 
 			more = interaction_read(reader, info, &interaction, error);
 		else if (reader->kind == STREAM_SAMPLES)
 			more = items ? sample_read(reader, info, shape.ratio, &user, items, error) : -1;
+		else if (reader->kind == STREAM_SIMILARITY)
+			more = similarity_part_read(reader, info, &part, error);
 		else
 			more = list_read(reader, info, &list, error);
 	}
 	mem_free(items);
 	list_release(&list);
+	similarity_part_release(&part);
 }
 
 static void read_stream(const char *path)
@@ -95,7 +100,7 @@ static size_t wrap(const uint8_t *data, size_t size, unsigned char *to)
 	memset(to, 0, size + WRAPPING);
 	memcpy(to, stream_magic, sizeof stream_magic);
 	put_u32(to + 8, STREAM_VERSION);
-	put_u32(to + 12, data[0] % 4 + 1u);
+	put_u32(to + 12, data[0] % 5 + 1u);
 	put_u32(to + 24, sizeof metadata - 1);
 	memcpy(to + HEADER_SIZE, metadata, sizeof metadata - 1);
 	put_u32(to + block, block_tag);

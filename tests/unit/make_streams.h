@@ -6,6 +6,7 @@
 #include "idmap.h"
 #include "io.h"
 #include "records.h"
+#include "similarity.h"
 
 enum { USERS = 30, ITEMS = 40, RATIO = 3, RECORDS = 12 };
 
@@ -57,6 +58,23 @@ static inline void known_list(uint32_t i, struct list *list)
 	}
 }
 
+/* Row i in two parts: two neighbours that are listed, three that follow one another. */
+static inline float known_weight(uint32_t i, uint32_t neighbour)
+{
+	return (float)i / 4 - (float)neighbour / 64;
+}
+
+static inline int known_row(struct stream_writer *writer, uint32_t i, struct error *error)
+{
+	const uint32_t neighbours[2] = {i + 2, i + 5};
+	float weights[3] = {known_weight(i, i + 2), known_weight(i, i + 5)};
+	if (similarity_write_listed(writer, i, neighbours, weights, 2, error) < 0)
+		return -1;
+	for (uint32_t n = 0; n < 3; n++)
+		weights[n] = known_weight(i, i + 7 + n);
+	return similarity_write_run(writer, i, i + 7, weights, 3, error);
+}
+
 static inline int known_record(struct stream_writer *writer, enum stream_kind kind, uint32_t i, struct list *list,
                                struct error *error)
 {
@@ -68,6 +86,8 @@ static inline int known_record(struct stream_writer *writer, enum stream_kind ki
 	case STREAM_SAMPLES:
 		user = known_sample(i, items);
 		return sample_write(writer, user, items, RATIO, error);
+	case STREAM_SIMILARITY:
+		return known_row(writer, i, error);
 	default:
 		known_list(i, list);
 		return list_write(writer, list, error);

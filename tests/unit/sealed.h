@@ -10,6 +10,7 @@
 #include "idmap.h"
 #include "io.h"
 #include "records.h"
+#include "similarity.h"
 #include "stream_format.h"
 
 struct bytes {
@@ -80,6 +81,7 @@ static inline int read_whole(const char *path, struct error *error)
 	struct sample_shape shape = {0};
 	struct interaction interaction;
 	struct list list = {0};
+	struct similarity_part part = {0};
 	struct idmap map = {0};
 	uint32_t user, items[16];
 	*error = (struct error){0};
@@ -96,12 +98,15 @@ static inline int read_whole(const char *path, struct error *error)
 			more = interaction_read(&reader, &info, &interaction, error);
 		else if (reader.kind == STREAM_SAMPLES)
 			more = sample_read(&reader, &info, shape.ratio, &user, items, error);
+		else if (reader.kind == STREAM_SIMILARITY)
+			more = similarity_part_read(&reader, &info, &part, error);
 		else
 			more = list_read(&reader, &info, &list, error);
 	}
 	CHECK((more < 0) == (error->code != CODE_OK));
 	idmap_release(&map);
 	list_release(&list);
+	similarity_part_release(&part);
 	stream_info_release(&info);
 	stream_reader_release(&reader);
 	return error->code;

@@ -274,7 +274,8 @@ static void test_kind_names(void)
 	CHECK_EQUAL_TEXT(stream_kind_name(STREAM_INTERACTIONS), "interactions");
 	CHECK_EQUAL_TEXT(stream_kind_name(STREAM_IDS), "ids");
 	CHECK(!stream_kind_name(0));
-	CHECK(!stream_kind_name(5));
+	CHECK_EQUAL_TEXT(stream_kind_name(STREAM_SIMILARITY), "similarity");
+	CHECK(!stream_kind_name(6));
 	CHECK(!stream_kind_name(UINT32_MAX));
 }
 

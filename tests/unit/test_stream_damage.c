@@ -10,6 +10,7 @@ static const struct {
 } variants[] = {
 	{STREAM_INTERACTIONS, false}, {STREAM_INTERACTIONS, true}, {STREAM_SAMPLES, false}, {STREAM_SAMPLES, true},
 	{STREAM_LISTS, false},        {STREAM_LISTS, true},        {STREAM_IDS, false},
+	{STREAM_SIMILARITY, false},   {STREAM_SIMILARITY, true},
 };
 
 static struct bytes make(enum stream_kind kind, bool compress)
@@ -109,7 +110,7 @@ static void test_header_fields(void)
 		{"version 0", 8, 0, "stream version 0, this program reads version 1"},
 		{"version 2", 8, 2, "stream version 2, this program reads version 1"},
 		{"kind 0", 12, 0, "a stream of unknown kind 0"},
-		{"kind 5", 12, 5, "a stream of unknown kind 5"},
+		{"kind 6", 12, 6, "a stream of unknown kind 6"},
 		{"kind huge", 12, UINT32_MAX, "a stream of unknown kind 4294967295"},
 		{"another kind", 12, STREAM_LISTS, "expected one below 30"},
 		{"a required flag", 16, 1, "needs features that this program does not know (flags 0x1)"},

@@ -1,0 +1,16 @@
+/* Rows that hold every item are added as they lie, 16 lanes at a time. An element is one addition wherever it
+ * stands, so tails and instruction sets cannot differ. */
+#include "simd.h"
+#include "similarity_kernels.h"
+
+static void add(float *sums, const float *weights, size_t count)
+{
+	size_t i = 0;
+	for (; i + LANES <= count; i += LANES)
+		vf_store(sums + i, vf_add(vf_load(sums + i), vf_load(weights + i)));
+	for (; i < count; i++)
+		sums[i] += weights[i];
+}
+
+extern const struct similarity_kernels JOIN(similarity_kernels_, KERNEL_ISA);
+const struct similarity_kernels JOIN(similarity_kernels_, KERNEL_ISA) = {add};

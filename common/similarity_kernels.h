@@ -1,0 +1,12 @@
+/* The inner loop of similarity_scores, compiled for each instruction set (common/isa.h). */
+#ifndef RECPIPE_SIMILARITY_KERNELS_H
+#define RECPIPE_SIMILARITY_KERNELS_H
+
+#include "compat.h"
+
+struct similarity_kernels {
+	/* sums[i] += weights[i] for i in [0, count). */
+	void (*add)(float *sums, const float *weights, size_t count);
+};
+
+#endif
