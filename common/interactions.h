@@ -24,6 +24,18 @@ MUST_CHECK int interactions_read(struct interactions *interactions, const char *
 MUST_CHECK int interactions_from_stream(struct interactions *interactions, struct stream_reader *reader,
                                         struct stream_info *info, struct error *error);
 
+/* Reads `count` files as one set, the pairs of all of them. Each must be of the ids in `info`, which `name` has (for
+ * messages); an `info` without ids (both counts 0) receives those of the first file. `popularity`, unless NULL,
+ * receives a copy of the first file's (mem_free): users that know each item, other files not counted. No files: an
+ * empty set, and no popularity. */
+MUST_CHECK int interactions_read_known(struct interactions *interactions, const char *const *paths, size_t count,
+                                       const char *name, struct stream_info *info, uint32_t **popularity,
+                                       struct error *error);
+
+/* XXH3-128 of all pairs as hexadecimal text (docs/formats.md): the same for the same interactions. */
+enum { INTERACTIONS_DIGEST_SIZE = 33 };
+void interactions_digest(const struct interactions *interactions, char text[INTERACTIONS_DIGEST_SIZE]);
+
 /* From `count` pairs (borrowed). Ids must be below `users` and `items`. */
 MUST_CHECK int interactions_from_pairs(struct interactions *interactions, uint32_t users, uint32_t items,
                                        const uint32_t *pair_users, const uint32_t *pair_items, uint64_t count,

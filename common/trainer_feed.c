@@ -1,23 +1,13 @@
 /* Groups for the trainer: see struct feed. Whoever trains from a stream keeps the first epoch's positives (8
  * bytes each, 12 while they come): from then on everything is known that the sampler knows. */
 #include <inttypes.h>
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 #include "mem.h"
 #include "trainer_internal.h"
 
 void trainer_digest(const struct interactions *interactions, char text[TRAINER_DIGEST_SIZE])
 {
-	const uint32_t counts[2] = {interactions->users, interactions->items};
-	XXH3_state_t state;
-	XXH3_INITSTATE(&state);
-	XXH3_128bits_reset(&state);
-	XXH3_128bits_update(&state, counts, sizeof counts);
-	XXH3_128bits_update(&state, interactions->offsets, ((size_t)interactions->users + 1) * sizeof(uint64_t));
-	XXH3_128bits_update(&state, interactions->item_ids, (size_t)interactions->count * sizeof(uint32_t));
-	XXH128_hash_t hash = XXH3_128bits_digest(&state);
-	snprintf(text, TRAINER_DIGEST_SIZE, "%016" PRIx64 "%016" PRIx64, (uint64_t)hash.high64, (uint64_t)hash.low64);
+	interactions_digest(interactions, text);
 }
 
 /* Puts the positives' digest into the metadata, or finds that a checkpoint has another one there. */

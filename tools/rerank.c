@@ -116,25 +116,6 @@ static int read_items(struct run *run, struct error *error)
 	return result;
 }
 
-static int read_known(struct run *run, struct error *error)
-{
-	const struct options *o = run->options;
-	for (size_t f = 0; f < o->known.count; f++) {
-		struct interactions some = {0};
-		struct stream_info info = {0};
-		int result = interactions_read(f ? &some : &run->known, o->known.items[f], &info, error);
-		if (result == 0)
-			result = records_same_ids(run->reader.input.name, &run->info, o->known.items[f], &info, error);
-		if (result == 0 && f)
-			result = interactions_merge(&run->known, &some, error);
-		interactions_release(&some);
-		stream_info_release(&info);
-		if (result < 0)
-			return -1;
-	}
-	return 0;
-}
-
 static int read_blocklist(struct run *run, struct error *error)
 {
 	struct csv_reader reader;
@@ -167,7 +148,8 @@ static int read_side_files(struct run *run, struct error *error)
 		return -1;
 	if (o->movies && o->items && catalogue_read(&run->catalogue, o->movies, o->genres, &run->items, error) < 0)
 		return -1;
-	if (read_known(run, error) < 0 || (o->blocklist && o->items && read_blocklist(run, error) < 0))
+	if (interactions_read_known(&run->known, o->known.items, o->known.count, run->reader.input.name, &run->info, NULL,
+	                            error) < 0 || (o->blocklist && o->items && read_blocklist(run, error) < 0))
 		return -1;
 	run->context = (struct rerank_context){
 		.depth = (size_t)o->depth, .weight = o->weight, .lambda = o->lambda, .seed = (uint64_t)o->seed,

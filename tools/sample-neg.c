@@ -196,35 +196,11 @@ out:
 
 /* ---- candidate lists ---- */
 
-static int read_known(struct run *run, struct error *error)
-{
-	const struct options *o = run->options;
-	for (size_t f = 0; f < o->known.count; f++) {
-		struct interactions some = {0};
-		struct stream_info info = {0};
-		int result = interactions_read(f ? &some : &run->known, o->known.items[f], &info, error);
-		if (result == 0)
-			result = records_same_ids(run->path, &run->info, o->known.items[f], &info, error);
-		if (result == 0 && f)
-			result = interactions_merge(&run->known, &some, error);
-		interactions_release(&some);
-		stream_info_release(&info);
-		if (result < 0)
-			return -1;
-		if (f > 0)
-			continue;
-		run->popularity = mem_alloc(run->known.items, sizeof *run->popularity, error);
-		if (!run->popularity)
-			return -1;
-		memcpy(run->popularity, run->known.popularity, run->known.items * sizeof *run->popularity);
-	}
-	return 0;
-}
-
 static int write_lists(struct run *run, struct error *error)
 {
 	const struct options *o = run->options;
-	if (read_known(run, error) < 0)
+	if (interactions_read_known(&run->known, o->known.items, o->known.count, run->path, &run->info, &run->popularity,
+	                            error) < 0)
 		return -1;
 	const struct candidate_options options = {
 		.known = &run->known, .truth = &run->input, .popularity = run->popularity,

@@ -77,7 +77,6 @@ struct run {
 	struct scorer scorer;
 	struct stream_info info;
 	struct interactions known, truth;
-	bool has_known, has_truth;
 	uint32_t *popularity;
 	uint32_t *users;
 	size_t user_count;
@@ -174,54 +173,18 @@ out:
 
 /* ---- the whole catalogue ---- */
 
-/* Reads one file of interactions into *into (merging when it holds some) and checks its ids. */
-static int read_interactions(struct run *run, const char *path, struct interactions *into, bool *has,
-                             struct error *error)
-{
-	struct interactions some = {0};
-	struct stream_info info = {0};
-	int result = -1;
-	if (interactions_read(&some, path, &info, error) < 0)
-		goto out;
-	if (run->info.users.count == 0 && run->info.items.count == 0) {
-		run->info = info;
-		info = (struct stream_info){0};
-	} else if (records_same_ids(run->options->model ? run->options->model : "earlier input", &run->info, path,
-	                            &info, error) < 0) {
-		goto out;
-	}
-	if (!*has) {
-		*into = some;
-		some = (struct interactions){0};
-		*has = true;
-	} else if (interactions_merge(into, &some, error) < 0) {
-		goto out;
-	}
-	result = 0;
-out:
-	interactions_release(&some);
-	stream_info_release(&info);
-	return result;
-}
-
 static int read_all_known(struct run *run, struct error *error)
 {
 	const struct options *o = run->options;
+	const char *name = o->model ? o->model : o->known.items[0];
 	if (run->scorer.kind == SCORE_BY_MODEL) {
 		run->info = run->scorer.model.ids;
 		run->scorer.model.ids = (struct stream_info){0};
 	}
-	for (size_t f = 0; f < o->known.count; f++) {
-		if (read_interactions(run, o->known.items[f], &run->known, &run->has_known, error) < 0)
-			return -1;
-		if (run->popularity)
-			continue;
-		run->popularity = mem_alloc(run->known.items, sizeof *run->popularity, error);
-		if (!run->popularity)
-			return -1;
-		memcpy(run->popularity, run->known.popularity, run->known.items * sizeof *run->popularity);
-	}
-	return o->truth ? read_interactions(run, o->truth, &run->truth, &run->has_truth, error) : 0;
+	if (interactions_read_known(&run->known, o->known.items, o->known.count, name, &run->info, &run->popularity,
+	                            error) < 0)
+		return -1;
+	return o->truth ? interactions_read_known(&run->truth, &o->truth, 1, name, &run->info, NULL, error) : 0;
 }
 
 static int find_user(const struct idmap *map, uint32_t limit, const char *text, uint32_t *user, struct error *error)
@@ -269,7 +232,7 @@ static int choose_users(struct run *run, struct error *error)
 		return choose_named_users(run, error);
 	for (uint32_t user = 0; user < run->info.users.count; user++) {
 		size_t truths = 1;
-		if (run->has_truth)
+		if (run->options->truth)
 			interactions_of(&run->truth, user, &truths);
 		if (truths)
 			run->users[run->user_count++] = user;
@@ -280,12 +243,12 @@ static int choose_users(struct run *run, struct error *error)
 static int score_catalogue(struct run *run, struct error *error)
 {
 	if (read_all_known(run, error) < 0 || choose_users(run, error) < 0 ||
-	    open_writer(run, run->has_truth ? "full" : "top", error) < 0)
+	    open_writer(run, run->options->truth ? "full" : "top", error) < 0)
 		return -1;
 	const struct full_ranking ranking = {
 		.items = run->info.items.count,
-		.seen = run->has_known ? &run->known : NULL,
-		.truth = run->has_truth ? &run->truth : NULL,
+		.seen = run->options->known.count ? &run->known : NULL,
+		.truth = run->options->truth ? &run->truth : NULL,
 		.popularity = run->popularity,
 		.top = (size_t)run->options->top,
 	};
