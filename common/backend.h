@@ -4,7 +4,7 @@
  * no device; a backend knows no epochs, early stops or files. All backends follow one definition of the
  * arithmetic (docs/design.md); each repeats its own bytes for the same seed.
  *
- * Training minimises the mean binary cross-entropy over a batch's samples with Adam (Kingma & Ba 2015).
+ * Training minimises the mean loss over a batch's samples with Adam (Kingma & Ba 2015).
  * A batch is `batch_groups` consecutive groups: a positive and its negatives, always together. Embedding
  * rows are updated only in batches that touch them, as PyTorch's SparseAdam does (bias correction by the
  * global step); `dense_adam` updates every row at each step, as PyTorch's Adam does. Weight decay is
@@ -29,6 +29,13 @@ struct optimizer_options {
 	bool dense_adam;
 };
 
+/* What training minimises over a positive and its negatives. */
+enum loss {
+	LOSS_BINARY,   /* cross-entropy of each sample by itself */
+	LOSS_PAIRWISE, /* -log sigmoid(positive - negative), summed over the negatives (BPR: Rendle et al. 2009) */
+	LOSS_SOFTMAX,  /* -log of the positive's share of exp(logit) in its group */
+};
+
 struct backend_options {
 	size_t threads;               /* 0: all processors */
 	const char *isa;              /* "auto", "avx512", "avx2", "portable" */
@@ -36,6 +43,10 @@ struct backend_options {
 	uint64_t seed;                /* of dropout */
 	uint32_t ratio;               /* negatives a positive in every batch */
 	uint32_t batch_groups;        /* groups in a batch, at least 1; 0 when only scoring */
+	enum loss loss;
+	const float *item_offsets;    /* subtracted from an item's logit in training, borrowed; NULL: zeros. The softmax
+	                                 of negatives by popularity^alpha needs alpha log popularity (log-Q correction:
+	                                 Bengio & Senecal 2008, Yi et al. 2019) */
 };
 
 /* A stretch of training: groups [begin, end) of `epoch`, cut into batches of batch_groups from `begin` on.

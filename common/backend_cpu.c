@@ -26,7 +26,7 @@ static void shape_layer(struct dense_layer *layer, size_t inputs, size_t outputs
 	*at += outputs * layer->inputs_padded;
 }
 
-static size_t shape_layers(struct backend_state *state)
+static size_t shape_tower(struct backend_state *state)
 {
 	const struct model_shape *shape = &state->shape;
 	struct tower *tower = &state->tower;
@@ -46,6 +46,15 @@ static size_t shape_layers(struct backend_state *state)
 	}
 	tower_scratch(tower);
 	return at;
+}
+
+/* The dense block: the tower's layers, then the weights of the factors. Where the tower's halves end is where
+ * the rest, which every shard of blocks adds to, begins. */
+static size_t shape_dense(struct backend_state *state)
+{
+	size_t at = state->has_tower ? shape_tower(state) : 0;
+	state->blocks_at = state->has_tower ? state->tower.layers[0].weight_at : 0;
+	return state->has_factors ? cpu_factors_shape(state, at) : at;
 }
 
 /* Gives each layer its pointers; the transposed weights lie behind one another in their own block. */
@@ -93,7 +102,7 @@ static int slice_layer(struct backend_state *state, const struct dense_layer *la
 	return 0;
 }
 
-static int slice_dense(struct backend_state *state, struct error *error)
+static int slice_tower(struct backend_state *state, struct error *error)
 {
 	struct dense_slice first_bias = {.at = state->first_bias_at, .count = state->tower.padded, .region = SIDE_USER};
 	if (add_slice(state, first_bias, error) < 0)
@@ -110,6 +119,18 @@ static int slice_dense(struct backend_state *state, struct error *error)
 	return 0;
 }
 
+static int slice_dense(struct backend_state *state, struct error *error)
+{
+	const struct factor_part *part = &state->factors;
+	if (state->has_tower && slice_tower(state, error) < 0)
+		return -1;
+	if (!part->has_weight)
+		return 0;
+	const struct dense_slice weights = {.at = part->weight_at, .count = state->dense_size - part->weight_at,
+	                                    .region = REGION_TOWER};
+	return add_slice(state, weights, error);
+}
+
 /* ---- moving dense layers between the model's matrices and the block ---- */
 
 enum direction { PACK, UNPACK };
@@ -124,7 +145,7 @@ static void move_rows(enum direction direction, float *block, size_t block_strid
 	}
 }
 
-static void move_dense(struct backend_state *state, enum direction direction, float *block,
+static void move_tower(struct backend_state *state, enum direction direction, float *block,
                        const struct parameters *parameters)
 {
 	const struct matrix *first = &parameters->matrices[matrix_weight(0)];
@@ -145,12 +166,29 @@ static void move_dense(struct backend_state *state, enum direction direction, fl
 	}
 }
 
-static void move_tables(enum direction direction, struct parameters *own, const struct parameters *other)
+static void move_dense(struct backend_state *state, enum direction direction, float *block,
+                       const struct parameters *parameters)
 {
-	for (size_t m = MATRIX_USERS; m <= MATRIX_ITEMS; m++) {
+	const struct factor_part *part = &state->factors;
+	const int weight = model_factor_matrix(&state->shape, FACTOR_WEIGHT);
+	const int bias = model_factor_matrix(&state->shape, FACTOR_BIAS);
+	if (state->has_tower)
+		move_tower(state, direction, block, parameters);
+	if (weight != NO_MATRIX)
+		move_rows(direction, block + part->weight_at, 0, parameters->matrices[weight].values, 0, 1, part->columns);
+	if (bias != NO_MATRIX)
+		move_rows(direction, block + part->bias_at, 0, parameters->matrices[bias].values, 0, 1, 1);
+}
+
+/* Tables of users, items and features stay in the model's own layout. */
+static void move_tables(const struct model_shape *shape, enum direction direction, struct parameters *own,
+                        const struct parameters *other)
+{
+	for (size_t m = 0; m < own->count; m++) {
 		const struct matrix *a = &own->matrices[m], *b = &other->matrices[m];
-		memcpy(direction == PACK ? a->values : b->values, direction == PACK ? b->values : a->values,
-		       (size_t)a->rows * a->stride * sizeof(float));
+		if (model_matrix_rows(shape, m))
+			memcpy(direction == PACK ? a->values : b->values, direction == PACK ? b->values : a->values,
+			       (size_t)a->rows * a->stride * sizeof(float));
 	}
 }
 
@@ -173,7 +211,7 @@ static int cpu_get(struct backend_state *state, struct parameters *parameters, s
 			continue;
 		if (!blocks[i])
 			return error_set(error, CODE_BUG, "no moments: this backend was opened for scoring only");
-		move_tables(UNPACK, tables[i], targets[i]);
+		move_tables(&state->shape, UNPACK, tables[i], targets[i]);
 		move_dense(state, UNPACK, blocks[i], targets[i]);
 	}
 	if (step)
@@ -193,15 +231,15 @@ static int cpu_put(struct backend_state *state, const struct parameters *paramet
 			continue;
 		if (!blocks[i])
 			return error_set(error, CODE_BUG, "no moments: this backend was opened for scoring only");
-		move_tables(PACK, tables[i], sources[i]);
+		move_tables(&state->shape, PACK, tables[i], sources[i]);
 		move_dense(state, PACK, blocks[i], sources[i]);
 	}
-	for (int s = 0; s < SIDES; s++)
+	for (int s = 0; s < SIDES && state->has_tower; s++)
 		transpose_layer(state, &state->sides[s].half);
 	for (size_t l = 0; l < state->tower.layer_count; l++)
 		transpose_layer(state, &state->tower.layers[l]);
 	state->step = step;
-	state->item_parts_current = false;
+	state->items_current = false;
 	return 0;
 }
 
@@ -209,6 +247,7 @@ static int cpu_put(struct backend_state *state, const struct parameters *paramet
 
 static int init_workers(struct backend_state *state, struct error *error)
 {
+	const struct factor_part *part = &state->factors;
 	size_t widest = state->sides[SIDE_USER].half.inputs_padded;
 	if (state->sides[SIDE_ITEM].half.inputs_padded > widest)
 		widest = state->sides[SIDE_ITEM].half.inputs_padded;
@@ -221,7 +260,11 @@ static int init_workers(struct backend_state *state, struct error *error)
 		worker->scratch = mem_alloc_zero(state->tower.scratch_floats, sizeof(float), error);
 		worker->parts = mem_alloc_zero(BLOCK_ROWS * state->tower.padded, sizeof(float), error);
 		worker->inputs = mem_alloc_zero(BLOCK_ROWS * widest, sizeof(float), error);
-		if (!worker->scratch || !worker->parts || !worker->inputs)
+		worker->factor_rows = mem_alloc_zero(BLOCK_ROWS * part->stride, sizeof(float), error);
+		worker->columns = mem_alloc_zero(BLOCK_ROWS * part->columns, sizeof(float), error);
+		worker->dots = mem_alloc_zero(BLOCK_ROWS * FACTOR_COLUMNS_MAX, sizeof(float), error);
+		if (!worker->scratch || !worker->parts || !worker->inputs || !worker->factor_rows || !worker->columns ||
+		    !worker->dots)
 			return -1;
 	}
 	return 0;
@@ -230,7 +273,7 @@ static int init_workers(struct backend_state *state, struct error *error)
 static int init_dense(struct backend_state *state, struct error *error)
 {
 	size_t transposed = 0;
-	state->dense_size = shape_layers(state);
+	state->dense_size = shape_dense(state);
 	for (int s = 0; s < SIDES; s++)
 		transposed += state->sides[s].half.inputs * state->sides[s].half.outputs_padded;
 	for (size_t l = 0; l < state->tower.layer_count; l++)
@@ -239,17 +282,48 @@ static int init_dense(struct backend_state *state, struct error *error)
 	state->transposed = mem_alloc_zero(transposed, sizeof(float), error);
 	if (!state->dense || !state->transposed)
 		return -1;
-	place_layers(state);
+	if (state->has_tower)
+		place_layers(state);
+	if (state->has_factors && cpu_factors_init(state, error) < 0)
+		return -1;
 	return slice_dense(state, error);
+}
+
+static int init_side(struct backend_state *state, enum side_name which, size_t ids, struct error *error)
+{
+	struct side *side = &state->sides[which];
+	const size_t most = (state->batch_samples < ids ? state->batch_samples : ids) + BLOCK_ROWS;
+	side->slot_of = mem_alloc_zero(ids, sizeof *side->slot_of, error);
+	side->inputs = mem_alloc_zero(most * side->half.inputs_padded, sizeof(float), error);
+	side->parts = mem_alloc_zero(most * state->tower.padded, sizeof(float), error);
+	if (!side->slot_of || !side->inputs || !side->parts)
+		return -1;
+	if (state->has_factors && cpu_factors_init_training(state, which, most, error) < 0)
+		return -1;
+	if (!state->options.optimizer.dense_adam || !state->has_tower)
+		return 0;
+	side->gradients = mem_alloc_zero(ids * side->half.inputs_padded, sizeof(float), error);
+	return side->gradients ? 0 : -1;
+}
+
+/* How many samples pass through the model together. */
+static int choose_block(struct backend_state *state, size_t group, struct error *error)
+{
+	state->block_samples = BLOCK_ROWS;
+	if (state->options.loss == LOSS_BINARY)
+		return 0;
+	if (group > BLOCK_ROWS && state->has_tower)
+		return error_set(error, CODE_USAGE, "a tower takes at most %d negatives a positive with this loss", BLOCK_ROWS - 1);
+	state->block_samples = group > BLOCK_ROWS ? group : BLOCK_ROWS / group * group;
+	return 0;
 }
 
 /* Buffers that only training needs. */
 static int init_training(struct backend_state *state, struct error *error)
 {
 	const size_t group = 1 + (size_t)state->options.ratio, padded = state->tower.padded;
-	const size_t ids[SIDES] = {state->shape.users, state->shape.items};
 	state->batch_samples = state->options.batch_groups * group;
-	if (parameters_init(&state->moment1, &state->shape, error) < 0 ||
+	if (choose_block(state, group, error) < 0 || parameters_init(&state->moment1, &state->shape, error) < 0 ||
 	    parameters_init(&state->moment2, &state->shape, error) < 0)
 		return -1;
 	state->dense_moment1 = mem_alloc_zero(state->dense_size, sizeof(float), error);
@@ -257,23 +331,13 @@ static int init_training(struct backend_state *state, struct error *error)
 	state->shard_gradients = mem_alloc_zero(GRADIENT_SHARDS * state->dense_size, sizeof(float), error);
 	state->shard_losses = mem_alloc_zero(GRADIENT_SHARDS, sizeof(double), error);
 	state->z1_gradients = mem_alloc_zero(state->batch_samples * padded, sizeof(float), error);
+	state->logits = mem_alloc_zero(state->batch_samples + MODEL_LANES, sizeof(float), error);
 	if (!state->dense_moment1 || !state->dense_moment2 || !state->shard_gradients || !state->shard_losses ||
-	    !state->z1_gradients)
+	    !state->z1_gradients || !state->logits)
 		return -1;
-	for (int s = 0; s < SIDES; s++) {
-		struct side *side = &state->sides[s];
-		size_t most = (state->batch_samples < ids[s] ? state->batch_samples : ids[s]) + BLOCK_ROWS;
-		side->slot_of = mem_alloc_zero(ids[s], sizeof *side->slot_of, error);
-		side->inputs = mem_alloc_zero(most * side->half.inputs_padded, sizeof(float), error);
-		side->parts = mem_alloc_zero(most * padded, sizeof(float), error);
-		if (!side->slot_of || !side->inputs || !side->parts)
-			return -1;
-		if (!state->options.optimizer.dense_adam)
-			continue;
-		side->gradients = mem_alloc_zero(ids[s] * side->half.inputs_padded, sizeof(float), error);
-		if (!side->gradients)
-			return -1;
-	}
+	if (init_side(state, SIDE_USER, state->shape.users, error) < 0 ||
+	    init_side(state, SIDE_ITEM, state->shape.items, error) < 0)
+		return -1;
 	return cpu_batches_init(state, error);
 }
 
@@ -286,7 +350,11 @@ static void cpu_close(struct backend_state *state)
 		mem_free(state->workers[w].scratch);
 		mem_free(state->workers[w].parts);
 		mem_free(state->workers[w].inputs);
+		mem_free(state->workers[w].factor_rows);
+		mem_free(state->workers[w].columns);
+		mem_free(state->workers[w].dots);
 	}
+	cpu_factors_release(state);
 	for (int s = 0; s < SIDES; s++) {
 		mem_free(state->sides[s].slot_of);
 		mem_free(state->sides[s].inputs);
@@ -297,7 +365,7 @@ static void cpu_close(struct backend_state *state)
 	parameters_release(&state->moment1);
 	parameters_release(&state->moment2);
 	float *blocks[] = {state->dense, state->dense_moment1, state->dense_moment2, state->transposed,
-	                   state->shard_gradients, state->z1_gradients, state->item_parts};
+	                   state->shard_gradients, state->z1_gradients, state->logits, state->item_parts};
 	for (size_t i = 0; i < COUNT_OF(blocks); i++)
 		mem_free(blocks[i]);
 	mem_free(state->shard_losses);
@@ -306,9 +374,19 @@ static void cpu_close(struct backend_state *state)
 	mem_free(state);
 }
 
+static int check_shape(const struct model_shape *shape, struct error *error)
+{
+	if (model_has_tower(shape) && shape->layer_count < 2)
+		return error_set(error, CODE_USAGE, "the tower needs a hidden layer at least");
+	if (model_has_factors(shape) && model_factor_matrix(shape, FACTOR_USERS) == NO_MATRIX)
+		return error_set(error, CODE_BUG, "a model of histories is folded before it is scored");
+	return 0;
+}
+
 static struct backend_state *cpu_open(const struct model_shape *shape, const struct parameters *parameters,
                                       const struct backend_options *options, struct error *error)
 {
+	enum isa isa;
 	struct backend_state *state = mem_alloc_zero(1, sizeof *state, error);
 	if (!state)
 		return NULL;
@@ -318,13 +396,13 @@ static struct backend_state *cpu_open(const struct model_shape *shape, const str
 	state->tower.seed = options->seed;
 	state->sides[SIDE_USER].matrix = MATRIX_USERS;
 	state->sides[SIDE_ITEM].matrix = MATRIX_ITEMS;
-	state->kernels = kernels_find(options->isa, error);
-	if (!state->kernels)
+	state->has_tower = model_has_tower(shape);
+	state->has_factors = model_has_factors(shape);
+	if (isa_find(options->isa, &isa, error) < 0 || check_shape(shape, error) < 0)
 		goto fail;
-	if (shape->layer_count < 2) {
-		error_set(error, CODE_USAGE, "the tower needs a hidden layer at least");
-		goto fail;
-	}
+	state->kernels = kernels_of(isa);
+	state->losses = loss_kernels_of(isa);
+	state->factor_kernels = factor_kernels_of(isa);
 	state->pool = pool_new(options->threads, error);
 	if (!state->pool || parameters_init(&state->values, shape, error) < 0 || init_dense(state, error) < 0 ||
 	    init_workers(state, error) < 0)

@@ -49,19 +49,25 @@ static void project_items(void *context, size_t shard, size_t worker)
 
 static int make_item_parts(struct backend_state *state, struct error *error)
 {
+	if (state->has_factors && !state->items_current && cpu_factors_columns(state, error) < 0)
+		return -1;
+	if (!state->has_tower) {
+		state->items_current = true;
+		return 0;
+	}
 	const size_t blocks = (state->shape.items + BLOCK_ROWS - 1) / BLOCK_ROWS;
 	if (!state->item_parts)
 		state->item_parts = mem_alloc_zero(blocks * BLOCK_ROWS * state->tower.padded, sizeof(float), error);
 	if (!state->item_parts)
 		return -1;
-	if (!state->item_parts_current)
+	if (!state->items_current)
 		pool_run(state->pool, blocks, project_items, state);
-	state->item_parts_current = true;
+	state->items_current = true;
 	return 0;
 }
 
-/* Logits of one user (slot `user` of the worker's parts) with items[0..count), count <= BLOCK_ROWS. */
-static void score_items(struct backend_state *state, struct worker *worker, size_t user, const uint32_t *items,
+/* What the tower says of one user (slot `user` of the worker's parts) with items[0..count), count <= BLOCK_ROWS. */
+static void tower_scores(struct backend_state *state, struct worker *worker, size_t user, const uint32_t *items,
                         size_t count, float *logits)
 {
 	static const uint32_t same_row[BLOCK_ROWS];
@@ -76,6 +82,22 @@ static void score_items(struct backend_state *state, struct worker *worker, size
 	state->kernels->score_block(&state->tower, &block, logits);
 }
 
+/* Scores of one user: the tower's, the factors' (whose query is the worker's first row), or their sum. */
+static void score_items(struct backend_state *state, struct worker *worker, size_t user, const uint32_t *items,
+                        size_t count, float *scores)
+{
+	float logits[BLOCK_ROWS] = {0};
+	if (state->has_tower)
+		tower_scores(state, worker, user, items, count, logits);
+	if (!state->has_factors) {
+		memcpy(scores, logits, count * sizeof *scores);
+		return;
+	}
+	cpu_factors_score(state, worker, worker->factor_rows, items, count, scores);
+	for (size_t i = 0; i < count; i++)
+		scores[i] += logits[i];
+}
+
 static void score_some_lists(void *context, size_t shard, size_t worker_number)
 {
 	struct score_job *job = context;
@@ -84,13 +106,17 @@ static void score_some_lists(void *context, size_t shard, size_t worker_number)
 	const struct score_lists *lists = job->lists;
 	const size_t first = shard * TASK_USERS;
 	const size_t count = lists->count - first < TASK_USERS ? lists->count - first : TASK_USERS;
-	project_ids(state, SIDE_USER, lists->users + first, count, worker, worker->parts);
-	for (size_t l = 0; l < count; l++)
-		for (size_t at = lists->offsets[first + l]; at < lists->offsets[first + l + 1]; at += BLOCK_ROWS) {
-			size_t left = lists->offsets[first + l + 1] - at;
-			score_items(state, worker, l, lists->items + at, left < BLOCK_ROWS ? left : BLOCK_ROWS,
+	if (state->has_tower)
+		project_ids(state, SIDE_USER, lists->users + first, count, worker, worker->parts);
+	for (size_t l = first; l < first + count; l++) {
+		if (state->has_factors)
+			cpu_factors_query(state, lists->users[l], worker->factor_rows);
+		for (size_t at = lists->offsets[l]; at < lists->offsets[l + 1]; at += BLOCK_ROWS) {
+			const size_t left = lists->offsets[l + 1] - at;
+			score_items(state, worker, l - first, lists->items + at, left < BLOCK_ROWS ? left : BLOCK_ROWS,
 			            lists->scores + at);
 		}
+	}
 }
 
 int cpu_score_lists(struct backend_state *state, const struct score_lists *lists, struct error *error)
@@ -132,6 +158,34 @@ static void take_results(const struct score_top *request, size_t user, struct to
 	topk_clear(best);
 }
 
+/* What the factors say of all users of a task and a chunk of items: [TASK_USERS][FACTOR_COLUMNS_MAX] in worker->dots. */
+static void chunk_dots(struct backend_state *state, struct worker *worker, size_t chunk, size_t width)
+{
+	const struct factor_part *part = &state->factors;
+	state->factor_kernels->dots(worker->factor_rows, part->stride, part->columns, TASK_USERS,
+	                            part->item_columns + chunk, part->item_stride, padded_to(width, MODEL_LANES),
+	                            part->bias ? part->bias[0] : 0.0f, worker->dots, FACTOR_COLUMNS_MAX);
+}
+
+/* One user's chunk of items, a block at a time: `dots` beside the tower's logits, or alone. */
+static void score_chunk(struct score_job *job, struct worker *worker, size_t user, uint32_t id, size_t chunk,
+                        size_t width, struct topk *best)
+{
+	struct backend_state *state = job->state;
+	const float *dots = worker->dots + user * FACTOR_COLUMNS_MAX;
+	float logits[BLOCK_ROWS];
+	for (size_t at = 0; at < width; at += BLOCK_ROWS) {
+		const size_t some = width - at < BLOCK_ROWS ? width - at : BLOCK_ROWS;
+		if (state->has_tower)
+			tower_scores(state, worker, user, job->all_items + chunk + at, some, logits);
+		else
+			memset(logits, 0, sizeof logits);
+		for (size_t i = 0; state->has_factors && i < some; i++)
+			logits[i] = dots[at + i] + logits[i];
+		offer_scores(job->top, id, (uint32_t)(chunk + at), logits, some, best);
+	}
+}
+
 static void score_some_users(void *context, size_t shard, size_t worker_number)
 {
 	struct score_job *job = context;
@@ -141,15 +195,17 @@ static void score_some_users(void *context, size_t shard, size_t worker_number)
 	const struct score_top *request = job->top;
 	const size_t first = shard * TASK_USERS, items = state->shape.items;
 	const size_t count = request->count - first < TASK_USERS ? request->count - first : TASK_USERS;
-	float logits[BLOCK_ROWS];
-	project_ids(state, SIDE_USER, request->users + first, count, worker, worker->parts);
-	for (size_t chunk = 0; chunk < items; chunk += ITEM_CHUNK)
+	if (state->has_tower)
+		project_ids(state, SIDE_USER, request->users + first, count, worker, worker->parts);
+	for (size_t u = 0; u < count && state->has_factors; u++)
+		cpu_factors_query(state, request->users[first + u], worker->factor_rows + u * state->factors.stride);
+	for (size_t chunk = 0; chunk < items; chunk += ITEM_CHUNK) {
+		const size_t width = items - chunk < ITEM_CHUNK ? items - chunk : ITEM_CHUNK;
+		if (state->has_factors)
+			chunk_dots(state, worker, chunk, width);
 		for (size_t u = 0; u < count; u++)
-			for (size_t at = chunk; at < items && at < chunk + ITEM_CHUNK; at += BLOCK_ROWS) {
-				size_t some = items - at < BLOCK_ROWS ? items - at : BLOCK_ROWS;
-				score_items(state, worker, u, job->all_items + at, some, logits);
-				offer_scores(request, request->users[first + u], (uint32_t)at, logits, some, &best[u]);
-			}
+			score_chunk(job, worker, u, request->users[first + u], chunk, width, &best[u]);
+	}
 	for (size_t u = 0; u < count; u++)
 		take_results(request, first + u, &best[u]);
 }

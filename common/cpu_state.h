@@ -42,14 +42,32 @@ struct batch {
 	struct side_index sides[SIDES];
 };
 
-/* One half of the first layer and the embedding table it multiplies. */
+/* One half of the first layer and the embedding table it multiplies; and the side's table of factors. */
 struct side {
-	size_t matrix;            /* MATRIX_USERS or MATRIX_ITEMS */
+	size_t matrix;            /* MATRIX_USERS or MATRIX_ITEMS, where there is a tower */
 	struct dense_layer half;
 	uint32_t *slot_of;        /* of each id, while a batch is indexed (a sparse set: never cleared) */
 	float *inputs;            /* gathered rows of the batch [distinct][half.inputs_padded] */
 	float *parts;             /* their halves of z1 [distinct][tower.padded] */
 	float *gradients;         /* dense Adam only: a gradient for every row of the table */
+
+	int factors;              /* matrix of the side's factors, NO_MATRIX without */
+	float *factor_inputs;     /* gathered rows of the batch [distinct][factor_stride] */
+	float *factor_gradients;  /* dense Adam only */
+};
+
+/* The product of factors (see model.h), where the model has one. */
+struct factor_part {
+	size_t stride, columns;
+	float *weight;            /* [stride]: ones, or into the dense block */
+	const float *bias;        /* NULL: none, or into the dense block */
+	float *ones;              /* owned */
+	size_t weight_at, bias_at;/* in the dense block; valid when has_weight, bias */
+	bool has_weight;
+	size_t fixed[SIDES];      /* the column of ones on each side; columns: none */
+	/* Scoring: the items' factors, transposed [columns][item_stride], computed when the parameters change. */
+	float *item_columns;
+	size_t item_stride;
 };
 
 /* A stretch of the dense block that one task reduces, steps and transposes. */
@@ -66,12 +84,17 @@ struct worker {
 	float *scratch;           /* a block's activations */
 	float *parts;             /* [BLOCK_ROWS][tower.padded]: halves of z1, or their gradients */
 	float *inputs;            /* [BLOCK_ROWS][widest half]: rows of embeddings, or their gradients */
+	float *factor_rows;       /* [BLOCK_ROWS][factor stride]: queries, or a gradient */
+	float *dots;              /* [BLOCK_ROWS][FACTOR_COLUMNS_MAX] */
+	float *columns;           /* [factor columns][BLOCK_ROWS]: factors of listed items, transposed */
 };
 
 struct backend_state {
 	struct model_shape shape;
 	struct backend_options options;
 	const struct kernels *kernels;
+	const struct loss_kernels *losses;
+	const struct factor_kernels *factor_kernels;
 	struct pool *pool;
 	struct parameters values, moment1, moment2; /* embeddings live here, in the model's own layout */
 
@@ -84,8 +107,11 @@ struct backend_state {
 	struct dense_slice slices[DENSE_SLICES_MAX];
 	size_t slice_count;
 	size_t first_bias_at;
+	size_t blocks_at;         /* from here on blocks of samples add to it */
 
+	bool has_tower, has_factors;
 	struct tower tower;
+	struct factor_part factors;
 	struct side sides[SIDES];
 	struct worker *workers;
 	size_t worker_count;
@@ -93,14 +119,16 @@ struct backend_state {
 	/* Training */
 	size_t batch_samples;     /* room in the buffers below */
 	struct batch batches[2];  /* the current one and the one being prepared */
+	size_t block_samples;     /* at most BLOCK_ROWS where there is a tower; whole groups unless the loss is binary */
 	float *z1_gradients;      /* [samples][tower.padded] */
+	float *logits;            /* [samples]: logits, then their gradients */
 	uint64_t step;
 	struct adam_step adam;
 	char description[64];
 
-	/* Scoring: item halves of all items, computed when the parameters change */
+	/* Scoring: item halves of all items (and factors.item_columns), computed when the parameters change */
 	float *item_parts;
-	bool item_parts_current;
+	bool items_current;
 };
 
 /* cpu_batch.c */
@@ -117,6 +145,30 @@ void cpu_batch_index(struct backend_state *state, struct batch *batch, enum side
 /* backend_cpu.c */
 void cpu_run(struct backend_state *state, bool in_line, size_t shards,
              void (*work)(void *context, size_t shard, size_t worker), void *context);
+
+/* cpu_factors.c */
+/* Lays out what the dense block holds of the factors from `at` on; returns where it ends. */
+size_t cpu_factors_shape(struct backend_state *state, size_t at);
+MUST_CHECK int cpu_factors_init(struct backend_state *state, struct error *error);
+MUST_CHECK int cpu_factors_init_training(struct backend_state *state, enum side_name which, size_t rows,
+                                         struct error *error);
+void cpu_factors_release(struct backend_state *state);
+/* Rows [first, first + count) of a side's index into its factor_inputs. */
+void cpu_factors_gather(struct backend_state *state, enum side_name which, const struct side_index *index,
+                        size_t first, size_t count);
+/* Logits of a batch's samples [first, first + count), less the items' offsets; and, from their gradients, those of
+ * the weights. */
+void cpu_factors_forward(struct backend_state *state, const struct batch *batch, size_t first, size_t count);
+void cpu_factors_backward(struct backend_state *state, const struct batch *batch, size_t first, size_t count,
+                          float *gradient);
+/* Gradients and Adam for rows [first, first + count) of a side's index. */
+void cpu_factors_step(struct backend_state *state, enum side_name which, const struct batch *batch, size_t first,
+                      size_t count, struct worker *worker);
+/* Scoring: the transposed factors of all items; a user's query; scores of a block of listed items. */
+MUST_CHECK int cpu_factors_columns(struct backend_state *state, struct error *error);
+void cpu_factors_query(const struct backend_state *state, uint32_t user, float *query);
+void cpu_factors_score(const struct backend_state *state, struct worker *worker, const float *query,
+                       const uint32_t *items, size_t count, float *scores);
 
 /* cpu_train.c */
 int cpu_train(struct backend_state *state, const struct train_span *span, struct train_result *result,

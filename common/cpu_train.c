@@ -44,9 +44,13 @@ static void project_rows(void *context, size_t shard, size_t worker)
 	size_t chunk = which == SIDE_USER ? shard : shard - step->side_chunks[SIDE_USER];
 	struct side *side = &state->sides[which];
 	const struct side_index *index = &step->batch->sides[which];
-	const struct matrix *table = &state->values.matrices[side->matrix];
 	const size_t first = chunk * BLOCK_ROWS, stride = side->half.inputs_padded;
 	const size_t count = index->count - first < BLOCK_ROWS ? index->count - first : BLOCK_ROWS;
+	if (state->has_factors)
+		cpu_factors_gather(state, which, index, first, count);
+	if (!state->has_tower)
+		return;
+	const struct matrix *table = &state->values.matrices[side->matrix];
 	for (size_t r = 0; r < count; r++)
 		memcpy(side->inputs + (first + r) * stride, table->values + index->rows[first + r] * table->stride,
 		       stride * sizeof(float));
@@ -54,35 +58,75 @@ static void project_rows(void *context, size_t shard, size_t worker)
 	                        side->parts + first * state->tower.padded, state->tower.padded);
 }
 
+/* Forward, loss and backward of samples [first, first + count) of the batch; returns the sum of the losses. */
+static double train_one_block(struct backend_state *state, const struct batch *batch, size_t first, size_t count,
+                              struct worker *worker, float *gradient)
+{
+	float *logits = state->logits + first, z[LOSS_ROWS + MODEL_LANES] = {0};
+	const struct loss_rows rows = {
+		.position = first, .count = count, .group = 1 + (size_t)state->options.ratio,
+		.weights = batch->missing ? batch->weights + first : NULL,
+		.scale = 1.0f / (float)(batch->samples - batch->missing),
+	};
+	const struct train_block train = {
+		.block = {
+			.user_part = state->sides[SIDE_USER].parts,
+			.item_part = state->sides[SIDE_ITEM].parts,
+			.user_slots = batch->sides[SIDE_USER].slots + first,
+			.item_slots = batch->sides[SIDE_ITEM].slots + first,
+			.count = count,
+			.scratch = worker->scratch,
+		},
+		.position = first,
+		.z1_gradient = state->z1_gradients + first * state->tower.padded,
+		.gradient = gradient,
+		.step = state->step,
+	};
+	memset(logits, 0, count * sizeof *logits);
+	if (state->has_factors)
+		cpu_factors_forward(state, batch, first, count);
+	if (state->has_tower)
+		state->kernels->train_forward(&state->tower, &train, logits);
+	for (size_t s = 0; state->options.item_offsets && s < count; s++)
+		logits[s] -= state->options.item_offsets[batch->items[first + s]];
+	memcpy(z, logits, count * sizeof *z);
+	const double loss = state->losses->apply(state->options.loss, &rows, z);
+	memcpy(logits, z, count * sizeof *z);
+	if (state->has_tower)
+		state->kernels->train_backward(&state->tower, &train, logits);
+	if (state->has_factors)
+		cpu_factors_backward(state, batch, first, count, gradient);
+	return loss;
+}
+
+static size_t blocks_of(const struct backend_state *state, const struct batch *batch)
+{
+	return (batch->samples + state->block_samples - 1) / state->block_samples;
+}
+
+/* A loss of differences does not depend on what is added to every logit: its gradient is nothing but rounding,
+ * which Adam would blow up to whole steps. */
+static void leave_output_bias(const struct backend_state *state, float *gradient)
+{
+	if (state->has_tower)
+		gradient[state->tower.layers[state->tower.layer_count - 1].bias_at] = 0.0f;
+	if (state->factors.bias)
+		gradient[state->factors.bias_at] = 0.0f;
+}
+
 static void train_blocks(struct backend_state *state, const struct batch *batch, size_t shard, struct worker *worker)
 {
 	float *gradient = state->shard_gradients + shard * state->dense_size;
-	const size_t tower_at = state->tower.layers[0].weight_at;
-	const size_t chunks = chunks_of(batch->samples), shards = state->region_shards[REGION_TOWER];
+	const size_t blocks = blocks_of(state, batch), shards = state->region_shards[REGION_TOWER];
+	const size_t most = state->block_samples;
 	double loss = 0.0;
-	memset(gradient + tower_at, 0, (state->dense_size - tower_at) * sizeof(float));
-	for (size_t c = shard_begin(chunks, shards, shard); c < shard_begin(chunks, shards, shard + 1); c++) {
-		const size_t first = c * BLOCK_ROWS;
-		struct train_block train = {
-			.block = {
-				.user_part = state->sides[SIDE_USER].parts,
-				.item_part = state->sides[SIDE_ITEM].parts,
-				.user_slots = batch->sides[SIDE_USER].slots + first,
-				.item_slots = batch->sides[SIDE_ITEM].slots + first,
-				.count = batch->samples - first < BLOCK_ROWS ? batch->samples - first : BLOCK_ROWS,
-				.scratch = worker->scratch,
-			},
-			.position = first,
-			.group = 1 + (size_t)state->options.ratio,
-			.weights = batch->missing ? batch->weights + first : NULL,
-			.scale = 1.0f / (float)(batch->samples - batch->missing),
-			.z1_gradient = state->z1_gradients + first * state->tower.padded,
-			.gradient = gradient,
-			.step = state->step,
-		};
-		state->kernels->train_block(&state->tower, &train);
-		loss += train.loss;
+	memset(gradient + state->blocks_at, 0, (state->dense_size - state->blocks_at) * sizeof(float));
+	for (size_t b = shard_begin(blocks, shards, shard); b < shard_begin(blocks, shards, shard + 1); b++) {
+		const size_t first = b * most, left = batch->samples - first;
+		loss += train_one_block(state, batch, first, left < most ? left : most, worker, gradient);
 	}
+	if (state->options.loss != LOSS_BINARY)
+		leave_output_bias(state, gradient);
 	state->shard_losses[shard] = loss;
 }
 
@@ -139,15 +183,18 @@ static void row_step(void *context, size_t shard, size_t worker)
 	const struct side *side = &state->sides[which];
 	const struct side_index *index = &step->batch->sides[which];
 	float *gradient = state->shard_gradients + shard * state->dense_size;
+	const size_t chunks = chunks_of(index->count), shards = state->region_shards[which];
 	memset(gradient + side->half.weight_at, 0,
 	       side->half.outputs * side->half.inputs_padded * sizeof(float));
 	if (which == SIDE_USER)
 		memset(gradient + state->first_bias_at, 0, state->tower.padded * sizeof(float));
-	const size_t chunks = chunks_of(index->count), shards = state->region_shards[which];
 	for (size_t c = shard_begin(chunks, shards, shard); c < shard_begin(chunks, shards, shard + 1); c++) {
-		size_t first = c * BLOCK_ROWS, left = index->count - first;
-		step_rows(state, which, index, first, left < BLOCK_ROWS ? left : BLOCK_ROWS, &state->workers[worker],
-		          gradient);
+		const size_t first = c * BLOCK_ROWS, left = index->count - first;
+		const size_t count = left < BLOCK_ROWS ? left : BLOCK_ROWS;
+		if (state->has_tower)
+			step_rows(state, which, index, first, count, &state->workers[worker], gradient);
+		if (state->has_factors)
+			cpu_factors_step(state, which, step->batch, first, count, &state->workers[worker]);
 	}
 }
 
@@ -183,21 +230,31 @@ static void dense_step(void *context, size_t shard, size_t worker)
 enum { DENSE_ROWS_A_TASK = 1024 };
 
 /* Dense Adam: every row of a table, touched or not; touched gradients are cleared behind it. */
+static void step_table(struct backend_state *state, size_t matrix, float *gradients, size_t first, size_t fixed)
+{
+	const struct matrix *table = &state->values.matrices[matrix];
+	const size_t rows = table->rows - first < DENSE_ROWS_A_TASK ? table->rows - first : DENSE_ROWS_A_TASK;
+	const size_t at = first * table->stride, count = rows * table->stride;
+	state->kernels->adam(table->values + at, state->moment1.matrices[matrix].values + at,
+	                     state->moment2.matrices[matrix].values + at, gradients + at, count, &state->adam);
+	memset(gradients + at, 0, count * sizeof(float));
+	for (size_t r = 0; r < rows && fixed < table->columns; r++)
+		table->values[at + r * table->stride + fixed] = 1.0f;
+}
+
 static void table_step(void *context, size_t shard, size_t worker)
 {
 	struct step *step = context;
 	struct backend_state *state = step->state;
 	(void)worker;
 	const size_t user_tasks = (state->shape.users + DENSE_ROWS_A_TASK - 1) / DENSE_ROWS_A_TASK;
-	const struct side *side = &state->sides[shard < user_tasks ? SIDE_USER : SIDE_ITEM];
-	const struct matrix *table = &state->values.matrices[side->matrix];
-	size_t first = (shard < user_tasks ? shard : shard - user_tasks) * DENSE_ROWS_A_TASK;
-	size_t rows = table->rows - first < DENSE_ROWS_A_TASK ? table->rows - first : DENSE_ROWS_A_TASK;
-	const size_t at = first * table->stride, count = rows * table->stride;
-	state->kernels->adam(table->values + at, state->moment1.matrices[side->matrix].values + at,
-	                     state->moment2.matrices[side->matrix].values + at, side->gradients + at, count,
-	                     &state->adam);
-	memset(side->gradients + at, 0, count * sizeof(float));
+	const enum side_name which = shard < user_tasks ? SIDE_USER : SIDE_ITEM;
+	const struct side *side = &state->sides[which];
+	const size_t first = (shard < user_tasks ? shard : shard - user_tasks) * DENSE_ROWS_A_TASK;
+	if (state->has_tower)
+		step_table(state, side->matrix, side->gradients, first, SIZE_MAX);
+	if (state->has_factors)
+		step_table(state, (size_t)side->factors, side->factor_gradients, first, state->factors.fixed[which]);
 }
 
 static void set_adam(struct backend_state *state, double rate)
@@ -221,7 +278,7 @@ static void train_batch(struct step *step, double rate, struct train_result *res
 	const bool in_line = batch->samples < INLINE_SAMPLES;
 	state->step++;
 	set_adam(state, rate);
-	state->region_shards[REGION_TOWER] = shards_of(chunks_of(batch->samples));
+	state->region_shards[REGION_TOWER] = shards_of(blocks_of(state, batch));
 	for (int s = 0; s < SIDES; s++) {
 		step->side_chunks[s] = chunks_of(batch->sides[s].count);
 		state->region_shards[s] = shards_of(step->side_chunks[s]);
@@ -260,7 +317,7 @@ int cpu_train(struct backend_state *state, const struct train_span *span, struct
 		cpu_batch_draw(batch, span, state->options.ratio, p);
 	cpu_batch_index(state, batch, SIDE_USER);
 	cpu_batch_index(state, batch, SIDE_ITEM);
-	state->item_parts_current = false;
+	state->items_current = false;
 	for (uint64_t b = 0;; b++) {
 		const bool more = batch->end < span->end;
 		if (more)

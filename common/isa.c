@@ -18,13 +18,12 @@ static bool always(void)
 	return true;
 }
 
-static const struct {
-	const char *name;
-	bool (*available)(void);
-} choices[ISA_COUNT] = {
-	[ISA_AVX512] = {"avx512", has_avx512},
-	[ISA_AVX2] = {"avx2", has_avx2},
-	[ISA_PORTABLE] = {"portable", always},
+const char *const isa_names[ISA_COUNT] = {
+	[ISA_AVX512] = "avx512", [ISA_AVX2] = "avx2", [ISA_PORTABLE] = "portable",
+};
+
+static bool (*const available[ISA_COUNT])(void) = {
+	[ISA_AVX512] = has_avx512, [ISA_AVX2] = has_avx2, [ISA_PORTABLE] = always,
 };
 
 int isa_find(const char *wanted, enum isa *isa, struct error *error)
@@ -33,9 +32,9 @@ int isa_find(const char *wanted, enum isa *isa, struct error *error)
 		wanted = getenv("RECPIPE_ISA");
 	__builtin_cpu_init();
 	for (int i = 0; i < ISA_COUNT; i++) {
-		bool named = strcmp(wanted, choices[i].name) == 0;
+		bool named = strcmp(wanted, isa_names[i]) == 0;
 		*isa = (enum isa)i;
-		if ((named || strcmp(wanted, "auto") == 0) && choices[i].available())
+		if ((named || strcmp(wanted, "auto") == 0) && available[i]())
 			return 0;
 		if (named)
 			return error_set(error, CODE_UNAVAILABLE, "this processor has no %s", wanted);

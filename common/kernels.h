@@ -8,7 +8,9 @@
 #define RECPIPE_KERNELS_H
 
 #include "compat.h"
+#include "backend.h"
 #include "error.h"
+#include "isa.h"
 #include "model.h"
 
 enum {
@@ -46,14 +48,10 @@ struct block {
 
 struct train_block {
 	struct block block;
-	size_t position;          /* of the block's first sample in the batch: positives at multiples of group */
-	size_t group;             /* 1 + ratio */
-	const float *weights;     /* 0 for samples that do not exist, 1 for others; NULL: all exist */
-	float scale;              /* 1 / samples in the batch */
+	size_t position;          /* of the block's first sample in the batch */
 	float *z1_gradient;       /* [count][tower.padded], out; room for the rows padded to TILE_ROWS */
 	float *gradient;          /* block of dense gradients, added to */
 	uint64_t step;            /* for dropout */
-	double loss;              /* sum over the samples, out */
 };
 
 struct adam_step {
@@ -76,8 +74,9 @@ struct kernels {
 	void (*project_back)(const float *z_gradient, size_t z_stride, const float *x, size_t x_stride, size_t rows,
 	                     const struct dense_layer *layer, float *input_gradient, float *gradient);
 
-	/* Forward, loss and backward of one block. */
-	void (*train_block)(const struct tower *tower, struct train_block *block);
+	/* Forward through one block: logits[count] are added to; then back from their gradients. */
+	void (*train_forward)(const struct tower *tower, const struct train_block *block, float *logits);
+	void (*train_backward)(const struct tower *tower, const struct train_block *block, const float *derivatives);
 
 	/* Forward alone: logits[count]. */
 	void (*score_block)(const struct tower *tower, const struct block *block, float *logits);
@@ -93,9 +92,59 @@ struct kernels {
 	             const struct adam_step *step);
 };
 
-/* The kernels named `isa` ("auto": the best this processor has; RECPIPE_ISA is read when it is "auto").
- * NULL with CODE_USAGE for an unknown name, CODE_UNAVAILABLE for one the processor lacks. */
-MUST_CHECK const struct kernels *kernels_find(const char *isa, struct error *error);
+/* ---- losses ---- */
+
+enum { LOSS_ROWS = 1088 }; /* at most so many samples at once: any group, and 63 more */
+
+/* Consecutive samples of a batch, in groups of a positive and its negatives. */
+struct loss_rows {
+	size_t position;          /* of the first one in the batch; whole groups unless the loss is binary */
+	size_t count, group;
+	const float *weights;     /* 0 for samples that do not exist, 1 for others; NULL: all exist */
+	float scale;              /* of the gradients: 1 / samples in the batch */
+};
+
+struct loss_kernels {
+	/* Puts the gradients of the logits z[count] in their place (room for the next multiple of 16); returns the
+	 * sum of the losses. */
+	double (*apply)(enum loss loss, const struct loss_rows *rows, float *z);
+};
+
+/* ---- products of factors ---- */
+
+enum { FACTOR_COLUMNS_MAX = 1024 };
+
+/* Rows of factors of a batch, by slot, and what the products are weighted by. */
+struct factor_rows {
+	const float *users, *items; /* [slots][stride] */
+	size_t stride;
+	const float *weight;      /* [stride] */
+	float bias;
+};
+
+struct factor_kernels {
+	/* out[s] = bias + the weighted product of each sample's rows. */
+	void (*logits)(const struct factor_rows *rows, const uint32_t *user_slots, const uint32_t *item_slots,
+	               size_t count, float *out);
+
+	/* Adds to the gradients of weight[stride] and bias. */
+	void (*weight_gradient)(const struct factor_rows *rows, const uint32_t *user_slots, const uint32_t *item_slots,
+	                        size_t count, const float *derivatives, float *weight, float *bias);
+
+	/* out = weight * sum over samples[0..count), in order, of their derivative times the other side's row. */
+	void (*row_gradient)(const float *derivatives, const uint32_t *samples, size_t count, const float *others,
+	                     const uint32_t *other_slots, size_t stride, const float *weight, float *out);
+
+	/* out[r][n] = bias + sum over k < depth, ascending, of queries[r][k] * columns[k][n], for 1 row or a multiple
+	 * of TILE_ROWS, and `width` columns, a multiple of 16 up to FACTOR_COLUMNS_MAX. */
+	void (*dots)(const float *queries, size_t stride, size_t depth, size_t rows, const float *columns,
+	             size_t column_stride, size_t width, float bias, float *out, size_t out_stride);
+};
+
+const struct loss_kernels *loss_kernels_of(enum isa isa);
+const struct factor_kernels *factor_kernels_of(enum isa isa);
+
+const struct kernels *kernels_of(enum isa isa);
 
 /* Fills tower->scratch_floats. */
 void tower_scratch(struct tower *tower);

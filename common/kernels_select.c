@@ -1,16 +1,29 @@
 /* The kernels of each instruction set, and what a tower needs of memory. */
-#include "isa.h"
 #include "kernels.h"
 
 extern const struct kernels kernels_avx512, kernels_avx2, kernels_portable;
+extern const struct loss_kernels loss_kernels_avx512, loss_kernels_avx2, loss_kernels_portable;
+extern const struct factor_kernels factor_kernels_avx512, factor_kernels_avx2, factor_kernels_portable;
 
-const struct kernels *kernels_find(const char *isa, struct error *error)
+#define CHOOSE(family) \
+	static const struct family *const all[ISA_COUNT] = { \
+		[ISA_AVX512] = &family##_avx512, [ISA_AVX2] = &family##_avx2, [ISA_PORTABLE] = &family##_portable, \
+	}; \
+	return all[isa]
+
+const struct kernels *kernels_of(enum isa isa)
 {
-	static const struct kernels *const all[ISA_COUNT] = {
-		[ISA_AVX512] = &kernels_avx512, [ISA_AVX2] = &kernels_avx2, [ISA_PORTABLE] = &kernels_portable,
-	};
-	enum isa chosen;
-	return isa_find(isa, &chosen, error) < 0 ? NULL : all[chosen];
+	CHOOSE(kernels);
+}
+
+const struct loss_kernels *loss_kernels_of(enum isa isa)
+{
+	CHOOSE(loss_kernels);
+}
+
+const struct factor_kernels *factor_kernels_of(enum isa isa)
+{
+	CHOOSE(factor_kernels);
 }
 
 void tower_scratch(struct tower *tower)

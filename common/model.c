@@ -17,6 +17,8 @@
 #include "options.h"
 #include "rng.h"
 
+const char *const model_kind_names[MODEL_KINDS + 1] = {"mlp", "gmf", "neumf", "mf", "history", "ials", NULL};
+
 static const double embedding_deviation = 0.01;
 static const float hidden_bias = 0.05f;
 
@@ -66,6 +68,58 @@ void model_shape_print(const struct model_shape *shape, char *text, size_t size)
 
 /* ---- parameters ---- */
 
+static bool has_factor_role(const struct model_shape *shape, enum factor_role role)
+{
+	switch (role) {
+	case FACTOR_USERS:
+		return shape->kind != MODEL_HISTORY || shape->user_part;
+	case FACTOR_ITEMS:
+		return true;
+	case FACTOR_WEIGHT:
+		return shape->kind == MODEL_GMF || shape->kind == MODEL_NEUMF;
+	case FACTOR_BIAS:
+		return shape->kind == MODEL_GMF;
+	case FACTOR_HISTORY:
+		return shape->kind == MODEL_HISTORY;
+	default:
+		return shape->kind == MODEL_HISTORY && shape->features > 0;
+	}
+}
+
+static size_t tower_matrices(const struct model_shape *shape)
+{
+	return model_has_tower(shape) ? MATRIX_LAYERS + 2 * (size_t)shape->layer_count : 0;
+}
+
+int model_factor_matrix(const struct model_shape *shape, enum factor_role role)
+{
+	int at = (int)tower_matrices(shape);
+	if (!model_has_factors(shape) || !has_factor_role(shape, role))
+		return NO_MATRIX;
+	for (int r = 0; r < (int)role; r++)
+		at += has_factor_role(shape, (enum factor_role)r);
+	return at;
+}
+
+size_t model_matrix_count(const struct model_shape *shape)
+{
+	size_t count = tower_matrices(shape);
+	for (int role = 0; role < FACTOR_ROLES && model_has_factors(shape); role++)
+		count += has_factor_role(shape, (enum factor_role)role);
+	return count;
+}
+
+char model_matrix_rows(const struct model_shape *shape, size_t m)
+{
+	static const char of_role[FACTOR_ROLES] = {'u', 'i', 0, 0, 'i', 'f'};
+	if (m < tower_matrices(shape))
+		return m == MATRIX_USERS ? 'u' : m == MATRIX_ITEMS ? 'i' : 0;
+	for (int role = 0; role < FACTOR_ROLES; role++)
+		if (model_factor_matrix(shape, (enum factor_role)role) == (int)m)
+			return of_role[role];
+	return 0;
+}
+
 static void add_matrix(struct parameters *parameters, const char *name, uint32_t rows, uint32_t columns)
 {
 	struct matrix *matrix = &parameters->matrices[parameters->count++];
@@ -75,11 +129,10 @@ static void add_matrix(struct parameters *parameters, const char *name, uint32_t
 	parameters->size += (size_t)rows * matrix->stride;
 }
 
-int parameters_init(struct parameters *parameters, const struct model_shape *shape, struct error *error)
+static void add_tower(struct parameters *parameters, const struct model_shape *shape)
 {
 	char name[48];
 	uint32_t inputs = shape->user_dimension + shape->item_dimension;
-	*parameters = (struct parameters){0};
 	add_matrix(parameters, "user_embedding", shape->users, shape->user_dimension);
 	add_matrix(parameters, "item_embedding", shape->items, shape->item_dimension);
 	for (uint32_t l = 0; l < shape->layer_count; l++) {
@@ -89,6 +142,34 @@ int parameters_init(struct parameters *parameters, const struct model_shape *sha
 		add_matrix(parameters, name, 1, shape->widths[l]);
 		inputs = shape->widths[l];
 	}
+}
+
+static void add_factors(struct parameters *parameters, const struct model_shape *shape)
+{
+	const uint32_t columns = model_factor_columns(shape);
+	const struct {
+		const char *name;
+		uint32_t rows, columns;
+	} roles[FACTOR_ROLES] = {
+		[FACTOR_USERS] = {"user_factors", shape->users, columns},
+		[FACTOR_ITEMS] = {"item_factors", shape->items, columns},
+		[FACTOR_WEIGHT] = {"gmf.weight", 1, columns},
+		[FACTOR_BIAS] = {"gmf.bias", 1, 1},
+		[FACTOR_HISTORY] = {"history_factors", shape->items, columns},
+		[FACTOR_FEATURES] = {"feature_factors", shape->features, columns},
+	};
+	for (int role = 0; role < FACTOR_ROLES; role++)
+		if (has_factor_role(shape, (enum factor_role)role))
+			add_matrix(parameters, roles[role].name, roles[role].rows, roles[role].columns);
+}
+
+int parameters_init(struct parameters *parameters, const struct model_shape *shape, struct error *error)
+{
+	*parameters = (struct parameters){0};
+	if (model_has_tower(shape))
+		add_tower(parameters, shape);
+	if (model_has_factors(shape))
+		add_factors(parameters, shape);
 	parameters->block = mem_alloc_zero(parameters->size, sizeof(float), error);
 	if (!parameters->block)
 		return -1;
@@ -154,10 +235,9 @@ static void turn_units(const struct matrix *weight, const struct matrix *bias, b
 	memcpy(a, out, weight->rows * sizeof *a);
 }
 
-void model_init_values(const struct model_shape *shape, struct parameters *parameters, uint64_t seed,
-                       uint32_t attempt, uint32_t ratio, uint32_t kept_users, uint32_t kept_items, bool keep_tower)
+static void init_tower(const struct model_shape *shape, struct matrix *matrices, uint64_t seed, uint32_t attempt,
+                       uint32_t ratio, uint32_t kept_users, uint32_t kept_items, bool keep_tower)
 {
-	struct matrix *matrices = parameters->matrices;
 	double response[MODEL_WIDTH_MAX] = {0};
 	draw_rows(&matrices[MATRIX_USERS], MATRIX_USERS, kept_users, embedding_deviation, true, seed, attempt);
 	draw_rows(&matrices[MATRIX_ITEMS], MATRIX_ITEMS, kept_items, embedding_deviation, true, seed, attempt);
@@ -169,4 +249,46 @@ void model_init_values(const struct model_shape *shape, struct parameters *param
 			bias->values[o] = last ? (float)(ratio ? -maths_log(ratio) : 0.0) : hidden_bias;
 		turn_units(weight, bias, last, response);
 	}
+}
+
+/* Biases and the ones that they are multiplied by: of users (bias, 1), of items (1, bias). */
+static void init_biases(const struct model_shape *shape, const struct matrix *matrix, enum factor_role role,
+                        uint32_t first, float prior)
+{
+	for (uint32_t r = first; r < matrix->rows && model_has_biases(shape); r++) {
+		float *pair = matrix->values + r * matrix->stride + shape->factors;
+		pair[0] = role == FACTOR_USERS ? prior : role == FACTOR_ITEMS ? 1.0f : 0.0f;
+		pair[1] = role == FACTOR_USERS ? 1.0f : 0.0f;
+	}
+}
+
+/* Rows of factors are normal with a deviation of 0.01 as well; the weights h begin at 1: a plain dot product. */
+static void init_factors(const struct model_shape *shape, struct parameters *parameters, uint64_t seed,
+                         uint32_t attempt, uint32_t ratio, uint32_t kept_users, uint32_t kept_items, bool keep_weights)
+{
+	const float prior = (float)(ratio ? -maths_log(ratio) : 0.0);
+	for (int role = 0; role < FACTOR_ROLES; role++) {
+		const int m = model_factor_matrix(shape, (enum factor_role)role);
+		if (m == NO_MATRIX)
+			continue;
+		const struct matrix *matrix = &parameters->matrices[m];
+		const char rows = model_matrix_rows(shape, (size_t)m);
+		const uint32_t kept = rows == 'u' ? kept_users : rows == 'i' ? kept_items : keep_weights ? matrix->rows : 0;
+		if (role == FACTOR_WEIGHT || role == FACTOR_BIAS) {
+			for (uint32_t c = 0; c < matrix->columns && !keep_weights; c++)
+				matrix->values[c] = role == FACTOR_WEIGHT ? 1.0f : prior;
+			continue;
+		}
+		draw_rows(matrix, (size_t)m, kept, embedding_deviation, true, seed, attempt);
+		init_biases(shape, matrix, (enum factor_role)role, kept, prior);
+	}
+}
+
+void model_init_values(const struct model_shape *shape, struct parameters *parameters, uint64_t seed,
+                       uint32_t attempt, uint32_t ratio, uint32_t kept_users, uint32_t kept_items, bool keep_tower)
+{
+	if (model_has_tower(shape))
+		init_tower(shape, parameters->matrices, seed, attempt, ratio, kept_users, kept_items, keep_tower);
+	if (model_has_factors(shape))
+		init_factors(shape, parameters, seed, attempt, ratio, kept_users, kept_items, keep_tower);
 }

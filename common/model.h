@@ -1,9 +1,20 @@
 /* A model: its architecture, its parameters, and the safetensors file that holds them.
  *
  * Parameters live in one aligned block of named matrices of float, rows padded with zeros to a multiple of
- * 16 so that kernels need no tails; files hold the unpadded rows. The tower is
- *   z1 = W1 [user_embedding ; item_embedding] + b1,  a = relu(z),  z(l+1) = W(l+1) a(l) + b(l+1),  logit = z(last)
- * with PyTorch's [out, in] layout and names user_embedding, item_embedding, mlp.0.weight, mlp.0.bias, … */
+ * 16 so that kernels need no tails; files hold the unpadded rows. A model is a tower, a product of factors, or
+ * their sum:
+ *   tower    z1 = W1 [user_embedding ; item_embedding] + b1,  a = relu(z),  z(l+1) = W(l+1) a(l) + b(l+1)
+ *   factors  sum over k of h_k x_k y_k, x a row of user_factors, y of item_factors
+ * with PyTorch's [out, in] layout and names user_embedding, item_embedding, mlp.0.weight, mlp.0.bias, …
+ *
+ *   mlp      the tower (He et al. 2017)
+ *   gmf      factors with learned weights h and a bias (generalised matrix factorisation, the same)
+ *   neumf    both, summed: one bias, the tower's (the same)
+ *   mf       a biased dot product: h = 1, and two more columns hold (bias, 1) of users and (1, bias) of items
+ *   history  as mf, but x is the mean of history_factors over the items of the user's history (asymmetric
+ *            factors: Paterek 2007, Koren 2008) plus, with a user part, a row of user_factors; y may gain the
+ *            sum of feature_factors over the item's features
+ *   ials     a dot product by weighted alternating least squares (ials.h) */
 #ifndef RECPIPE_MODEL_H
 #define RECPIPE_MODEL_H
 
@@ -19,12 +30,39 @@ extern "C" {
 
 enum { MODEL_LAYERS_MAX = 16, MODEL_LANES = 16, MODEL_MATRICES_MAX = 64, MODEL_WIDTH_MAX = 4096 };
 
+enum model_kind { MODEL_MLP, MODEL_GMF, MODEL_NEUMF, MODEL_MF, MODEL_HISTORY, MODEL_IALS, MODEL_KINDS };
+
+/* "mlp", "gmf", … in the order of the enum; NULL ends them. */
+extern const char *const model_kind_names[MODEL_KINDS + 1];
+
 struct model_shape {
+	enum model_kind kind;
 	uint32_t users, items;
 	uint32_t user_dimension, item_dimension; /* 64 and 64 in the seed; each a multiple of 16 not required */
-	uint32_t layer_count;                    /* dense layers, the last has width 1 */
+	uint32_t layer_count;                    /* dense layers, the last has width 1; 0: no tower */
 	uint32_t widths[MODEL_LAYERS_MAX];       /* outputs of each layer: 64, 32, 16, 8, 4, 1 */
+	uint32_t factors;                        /* of the product; 0: none */
+	uint32_t features;                       /* history: of items (genres, years); 0: none */
+	bool user_part;                          /* history: users have factors of their own */
 };
+
+static inline bool model_has_tower(const struct model_shape *shape)
+{
+	return shape->kind == MODEL_MLP || shape->kind == MODEL_NEUMF;
+}
+static inline bool model_has_factors(const struct model_shape *shape)
+{
+	return shape->kind != MODEL_MLP;
+}
+/* Whether rows of factors end with the columns of the biases. */
+static inline bool model_has_biases(const struct model_shape *shape)
+{
+	return shape->kind == MODEL_MF || shape->kind == MODEL_HISTORY;
+}
+static inline uint32_t model_factor_columns(const struct model_shape *shape)
+{
+	return shape->factors + (model_has_biases(shape) ? 2 : 0);
+}
 
 /* One named matrix of a parameter set. Vectors (biases) have rows = 1. */
 struct matrix {
@@ -42,13 +80,27 @@ struct parameters {
 	size_t size;              /* floats in the block */
 };
 
-/* Positions in parameters.matrices: the embeddings, then weight and bias of each layer. */
+/* Positions in parameters.matrices of a tower: the embeddings, then weight and bias of each layer. */
 enum { MATRIX_USERS = 0, MATRIX_ITEMS = 1, MATRIX_LAYERS = 2 };
 static inline size_t matrix_weight(size_t layer) { return MATRIX_LAYERS + 2 * layer; }
 static inline size_t matrix_bias(size_t layer) { return MATRIX_LAYERS + 2 * layer + 1; }
 
-/* Reads "128-64-32-16-8-4-1" into a shape: the first number is the input width (user + item dimension,
- * halved), the last must be 1. CODE_USAGE otherwise. */
+/* What a matrix is of the product of factors; they stand behind those of the tower. */
+enum factor_role { FACTOR_USERS, FACTOR_ITEMS, FACTOR_WEIGHT, FACTOR_BIAS, FACTOR_HISTORY, FACTOR_FEATURES, FACTOR_ROLES };
+
+enum { NO_MATRIX = -1 };
+
+/* Position of the matrix of `role` in parameters.matrices, NO_MATRIX when the kind of model has none. */
+int model_factor_matrix(const struct model_shape *shape, enum factor_role role);
+
+/* How many matrices a model has. */
+size_t model_matrix_count(const struct model_shape *shape);
+
+/* What the rows of matrix `m` are of: 'u' users, 'i' items, 'f' features, 0 none of them (its rows do not grow). */
+char model_matrix_rows(const struct model_shape *shape, size_t m);
+
+/* Reads "128-64-32-16-8-4-1" into the tower of a shape: the first number is the input width (user + item dimension,
+ * halved), the last must be 1. The shape's kind becomes MODEL_MLP. CODE_USAGE otherwise. */
 MUST_CHECK int model_shape_parse(const char *layers, struct model_shape *shape, struct error *error);
 void model_shape_print(const struct model_shape *shape, char *text, size_t size);
 

@@ -107,6 +107,24 @@ static void set_json_text(json_t *metadata, const char *key, json_t *value)
 	json_decref(value);
 }
 
+static void put_count(json_t *metadata, const char *key, uint32_t count)
+{
+	char text[16];
+	snprintf(text, sizeof text, "%u", count);
+	json_object_set_new(metadata, key, json_string(text));
+}
+
+/* A model without "model" is an mlp: such files are as they were before there were others. */
+static void put_factors(json_t *metadata, const struct model_shape *shape)
+{
+	json_object_set_new(metadata, "model", json_string(model_kind_names[shape->kind]));
+	put_count(metadata, "factors", shape->factors);
+	if (shape->kind == MODEL_HISTORY) {
+		put_count(metadata, "features", shape->features);
+		put_count(metadata, "user_part", shape->user_part);
+	}
+}
+
 static json_t *header_metadata(const struct model_file *file, struct error *error)
 {
 	char layers[256], digest[MODEL_DIGEST_SIZE];
@@ -115,10 +133,14 @@ static json_t *header_metadata(const struct model_file *file, struct error *erro
 		json_decref(metadata);
 		return NULL;
 	}
-	model_shape_print(&file->shape, layers, sizeof layers);
 	json_object_set_new(metadata, "format", json_string("recpipe-model"));
 	json_object_set_new(metadata, "version", json_string("1"));
-	json_object_set_new(metadata, "layers", json_string(layers));
+	if (model_has_tower(&file->shape)) {
+		model_shape_print(&file->shape, layers, sizeof layers);
+		json_object_set_new(metadata, "layers", json_string(layers));
+	}
+	if (model_has_factors(&file->shape))
+		put_factors(metadata, &file->shape);
 	json_object_set_new(metadata, "digest", json_string(digest));
 	set_json_text(metadata, "users", space_json(&file->ids.users));
 	set_json_text(metadata, "items", space_json(&file->ids.items));

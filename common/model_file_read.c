@@ -9,6 +9,7 @@
 #include "mem.h"
 #include "model.h"
 #include "model_file_internal.h"
+#include "options.h"
 
 enum { HEADER_MAX = 1 << 24 };
 
@@ -94,31 +95,92 @@ static int check_strings(const struct reading *reading, json_t *metadata, struct
 	return 0;
 }
 
+static int parse_tower(const struct reading *reading, const json_t *metadata, struct model_shape *shape,
+                       struct error *error)
+{
+	const json_t *layers = json_object_get(metadata, "layers");
+	if (!json_is_string(layers))
+		return malformed(reading, error, "its metadata lacks \"layers\"");
+	if (model_shape_parse(json_string_value(layers), shape, error) < 0) {
+		error->code = CODE_DATA;
+		return error_prefix(error, "%s", reading->input.name);
+	}
+	return 0;
+}
+
+static int parse_count(const struct reading *reading, const json_t *metadata, const char *key, int64_t most,
+                       uint32_t *count, struct error *error)
+{
+	const json_t *text = json_object_get(metadata, key);
+	int64_t value;
+	if (!json_is_string(text) || parse_int(key, json_string_value(text), 0, most, &value, error) < 0)
+		return error_set(error, CODE_DATA, "%s: its metadata has no usable \"%s\"", reading->input.name, key);
+	*count = (uint32_t)value;
+	return 0;
+}
+
+static int parse_kind(const struct reading *reading, const json_t *metadata, enum model_kind *kind, struct error *error)
+{
+	const json_t *name = json_object_get(metadata, "model");
+	*kind = MODEL_MLP;
+	if (!name)
+		return 0;
+	while (*kind < MODEL_KINDS && strcmp(json_string_value(name), model_kind_names[*kind]) != 0)
+		*kind = (enum model_kind)(*kind + 1);
+	if (*kind == MODEL_KINDS)
+		return error_set(error, CODE_DATA, "%s: a model of kind '%s', which this program does not know",
+		                 reading->input.name, json_string_value(name));
+	return 0;
+}
+
+static int parse_shape(const struct reading *reading, const json_t *metadata, struct model_shape *shape,
+                       struct error *error)
+{
+	enum model_kind kind;
+	uint32_t user_part = 0;
+	if (parse_kind(reading, metadata, &kind, error) < 0)
+		return -1;
+	shape->kind = kind;
+	if (model_has_tower(shape) && parse_tower(reading, metadata, shape, error) < 0)
+		return -1;
+	shape->kind = kind;
+	if (model_has_factors(shape) &&
+	    parse_count(reading, metadata, "factors", MODEL_WIDTH_MAX, &shape->factors, error) < 0)
+		return -1;
+	if (kind == MODEL_HISTORY &&
+	    (parse_count(reading, metadata, "features", INT32_MAX, &shape->features, error) < 0 ||
+	     parse_count(reading, metadata, "user_part", 1, &user_part, error) < 0))
+		return -1;
+	shape->user_part = user_part != 0;
+	return 0;
+}
+
+static bool has_set(const struct reading *reading, const struct model_shape *shape, size_t set)
+{
+	/* Every model has a table of its items. */
+	const char *table = model_has_tower(shape) ? "item_embedding" : "item_factors";
+	char name[MODEL_TENSOR_NAME];
+	snprintf(name, sizeof name, "%s%s", model_set_prefixes[set], table);
+	return json_object_get(reading->header, name) != NULL;
+}
+
 static int parse_metadata(const struct reading *reading, struct model_file *file, struct error *error)
 {
 	json_t *metadata = json_object_get(reading->header, "__metadata__");
 	const json_t *format = json_object_get(metadata, "format"), *version = json_object_get(metadata, "version");
-	const json_t *layers = json_object_get(metadata, "layers");
 	if (!json_is_string(format) || strcmp(json_string_value(format), "recpipe-model") != 0)
 		return malformed(reading, error, "a safetensors file, but no recpipe model");
 	if (!json_is_string(version) || strcmp(json_string_value(version), "1") != 0)
 		return malformed(reading, error, "a model of another version, this program reads version 1");
-	if (check_strings(reading, metadata, error) < 0)
-		return -1;
-	if (!json_is_string(layers))
-		return malformed(reading, error, "its metadata lacks \"layers\"");
-	if (model_shape_parse(json_string_value(layers), &file->shape, error) < 0) {
-		error->code = CODE_DATA;
-		return error_prefix(error, "%s", reading->input.name);
-	}
-	if (parse_ids(reading, metadata, &file->ids, error) < 0)
+	if (check_strings(reading, metadata, error) < 0 || parse_shape(reading, metadata, &file->shape, error) < 0 ||
+	    parse_ids(reading, metadata, &file->ids, error) < 0)
 		return -1;
 	file->shape.users = file->ids.users.count;
 	file->shape.items = file->ids.items.count;
 	file->metadata = json_incref(metadata);
-	file->is_checkpoint = json_object_get(reading->header, "adam.m.mlp.0.bias") != NULL;
-	file->has_average = file->is_checkpoint && json_object_get(reading->header, "average.mlp.0.bias") != NULL;
-	file->has_best = file->is_checkpoint && json_object_get(reading->header, "best.mlp.0.bias") != NULL;
+	file->is_checkpoint = has_set(reading, &file->shape, 1);
+	file->has_average = file->is_checkpoint && has_set(reading, &file->shape, 3);
+	file->has_best = file->is_checkpoint && has_set(reading, &file->shape, 4);
 	return 0;
 }
 
@@ -169,10 +231,16 @@ static int check_tensors(const struct reading *reading, const struct model_file 
 	size_t tensors = 0;
 	int result = 0;
 	shape.users = shape.items = 0;
+	if (shape.features > 0)
+		shape.features = 1; /* the matrix is there, whatever its rows */
 	if (parameters_init(&small, &shape, error) < 0)
 		return -1;
-	small.matrices[MATRIX_USERS].rows = file->shape.users;
-	small.matrices[MATRIX_ITEMS].rows = file->shape.items;
+	for (size_t m = 0; m < small.count; m++) {
+		const char rows = model_matrix_rows(&file->shape, m);
+		if (rows)
+			small.matrices[m].rows = rows == 'u' ? file->shape.users : rows == 'i' ? file->shape.items
+			                                                                       : file->shape.features;
+	}
 	*bytes = 0;
 	for (size_t s = 0; s < MODEL_SETS; s++)
 		for (size_t m = 0; result == 0 && present[s] && m < small.count; m++, tensors++)

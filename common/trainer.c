@@ -28,6 +28,23 @@ static void cut_spans(struct trainer *trainer)
 	trainer->span_groups = trainer->batch_groups * (batches ? batches : 1);
 }
 
+/* Sampled softmax: an item that is drawn more often has its logit lowered by the log of how much more. */
+static int make_offsets(struct trainer *trainer, struct error *error)
+{
+	const struct interactions *train = trainer->inputs->train;
+	const double alpha = trainer->options->alpha;
+	if (trainer->options->loss != LOSS_SOFTMAX || alpha == 0)
+		return 0;
+	if (!train)
+		return error_set(error, CODE_USAGE, "softmax with --alpha needs the interactions, not samples of them: the "
+		                 "correction goes by each item's popularity");
+	trainer->item_offsets = mem_alloc_zero(train->items, sizeof *trainer->item_offsets, error);
+	for (uint32_t i = 0; trainer->item_offsets && i < train->items; i++)
+		if (train->popularity[i] > 0)
+			trainer->item_offsets[i] = (float)(alpha * maths_log(train->popularity[i]));
+	return trainer->item_offsets ? 0 : -1;
+}
+
 static int open_backend(struct trainer *trainer, struct error *error)
 {
 	const struct trainer_options *options = trainer->options;
@@ -36,6 +53,7 @@ static int open_backend(struct trainer *trainer, struct error *error)
 	const struct backend_options backend = {
 		.threads = options->threads, .isa = options->isa, .optimizer = options->optimizer,
 		.seed = options->seed, .ratio = options->ratio, .batch_groups = (uint32_t)groups,
+		.loss = options->loss, .item_offsets = trainer->item_offsets,
 	};
 	trainer->state = trainer->backend->open(&trainer->model->shape, &trainer->model->parameters, &backend, error);
 	if (!trainer->state)
@@ -71,7 +89,8 @@ static int trainer_init(struct trainer *trainer, struct error *error)
 		return -1;
 	cut_spans(trainer);
 	trainer->rates = mem_alloc(trainer->span_groups / trainer->batch_groups, sizeof *trainer->rates, error);
-	if (!trainer->rates || feed_init(trainer, error) < 0 || open_backend(trainer, error) < 0 ||
+	if (!trainer->rates || feed_init(trainer, error) < 0 || make_offsets(trainer, error) < 0 ||
+	    open_backend(trainer, error) < 0 ||
 	    make_sets(trainer, error) < 0)
 		return -1;
 	trainer->checkpoint_time = clock_seconds();
@@ -89,6 +108,7 @@ static void trainer_release(struct trainer *trainer)
 	feed_release(&trainer->feed);
 	json_decref(trainer->log_rows);
 	mem_free(trainer->rates);
+	mem_free(trainer->item_offsets);
 }
 
 /* ---- one epoch ---- */

@@ -26,6 +26,7 @@ struct trainer_options {
 	double warmup_epochs;       /* the rate rises linearly over these */
 	double average;             /* the model is the mean of all epochs' ends, each weighing this much less than the
 	                               next; [0, 1), 0: the last epoch's end alone */
+	enum loss loss;
 	double alpha;               /* negatives by popularity^alpha */
 	struct optimizer_options optimizer;
 	uint32_t patience;          /* epochs without a better validation NDCG@10 before stopping; 0: never */

@@ -49,6 +49,7 @@ struct trainer {
 	uint64_t batch_groups, span_groups;
 	uint64_t probe_group;             /* of the first epoch: where a stillborn tower is looked for */
 	double *rates;
+	float *item_offsets;              /* of the loss; NULL: zeros */
 	double checkpoint_time;           /* when the last one was written */
 	uint64_t checkpoint_step;
 };

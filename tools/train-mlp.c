@@ -7,16 +7,17 @@
 struct options {
 	const char *layers, *valid, *checkpoint, *init_from, *log, *out, *isa, *device;
 	struct text_list known;
-	int64_t epochs, batch, ratio, seed, threads, patience, candidates, checkpoint_batches, restarts;
+	int64_t factors, epochs, batch, ratio, seed, threads, patience, candidates, checkpoint_batches, restarts;
 	double rate, warmup, average, alpha, weight_decay, dropout, beta1, beta2, epsilon, checkpoint_minutes;
-	int schedule, adam;
+	int schedule, adam, model, loss;
 	bool resume, quiet;
 };
 
 static const char *const schedules[] = {"constant", "linear", "cosine", NULL};
 static const char *const adams[] = {"sparse", "dense", NULL};
+static const char *const losses[] = {"bce", "bpr", "softmax", NULL};
 static const struct options defaults = {
-	.layers = "128-64-32-16-8-4-1", .epochs = 20, .batch = 640, .ratio = 4, .seed = 1, .patience = 5,
+	.factors = 64, .layers = "128-64-32-16-8-4-1", .epochs = 20, .batch = 640, .ratio = 4, .seed = 1, .patience = 5,
 	.candidates = 99, .restarts = 5, .rate = 1e-3, .average = 0.8, .weight_decay = 0.1,
 	.dropout = 0.1, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .isa = "auto", .device = "auto",
 };
@@ -30,6 +31,11 @@ static const struct option_spec table[] = {
 	{'k', "known", OPTION_LIST, AT(known), "FILE",
 	 "Further interactions to keep out of the validation candidates beside the training ones; may be repeated.", 0,
 	 0, NULL},
+	{'m', "model", OPTION_CHOICE, AT(model), NULL, "What to train.", 0, 0, model_kind_names},
+	{'f', "factors", OPTION_INT, AT(factors), "N", "Dimension of the dot product's factors.", 1, 1000, NULL},
+	{0, "loss", OPTION_CHOICE, AT(loss), NULL,
+	 "bce: binary cross-entropy of each sample; bpr: the positive against each of its negatives; softmax: against "
+	 "all of them at once.", 0, 0, losses},
 	{'l', "layers", OPTION_TEXT, AT(layers), "WIDTHS",
 	 "Widths of the tower: the two embeddings together, the hidden layers, 1.", 0, 0, NULL},
 	{'e', "epochs", OPTION_INT, AT(epochs), "N", "Passes over the positives.", 1, 100000, NULL},
@@ -231,6 +237,8 @@ static int new_shape(struct run *run, struct error *error)
 {
 	if (model_shape_parse(run->options->layers, &run->model.shape, error) < 0)
 		return -1;
+	run->model.shape.kind = (enum model_kind)run->options->model;
+	run->model.shape.factors = (uint32_t)run->options->factors;
 	run->model.shape.users = run->model.ids.users.count;
 	run->model.shape.items = run->model.ids.items.count;
 	return parameters_init(&run->model.parameters, &run->model.shape, error);
@@ -340,7 +348,7 @@ static struct trainer_options trainer_options(const struct options *o)
 	return (struct trainer_options){
 		.seed = (uint64_t)o->seed, .epochs = (uint32_t)o->epochs, .ratio = (uint32_t)o->ratio,
 		.batch = (uint64_t)o->batch, .rate = o->rate, .schedule = o->schedule, .warmup_epochs = o->warmup,
-		.average = o->average, .alpha = o->alpha,
+		.average = o->average, .loss = (enum loss)o->loss, .alpha = o->alpha,
 		.optimizer = {.beta1 = o->beta1, .beta2 = o->beta2, .epsilon = o->epsilon,
 		              .weight_decay = o->weight_decay, .dropout = o->dropout, .dense_adam = o->adam == 1},
 		.patience = (uint32_t)o->patience, .valid_candidates = (uint32_t)o->candidates,

@@ -1,21 +1,25 @@
-/* The tower again, plain and obviously right: double precision, one sample at a time, no blocks, no
+/* The model again, plain and obviously right: double precision, one sample at a time, no blocks, no
  * halves, no padding. What every fast kernel is compared with. */
 #ifndef RECPIPE_REFERENCE_TOWER_H
 #define RECPIPE_REFERENCE_TOWER_H
 
 #include <math.h>
 
+#include "backend.h"
 #include "model.h"
 
 enum { REFERENCE_WIDTH_MAX = 256 };
 
 struct reference {
 	struct model_shape shape;
+	enum loss loss;
+	const float *item_offsets;
 	double *values;    /* every parameter, unpadded, matrix after matrix */
 	double *gradient, *moment1, *moment2;
 	size_t count;
 	size_t at[MODEL_MATRICES_MAX];
 	size_t rows[MODEL_MATRICES_MAX], columns[MODEL_MATRICES_MAX];
+	const char *names[MODEL_MATRICES_MAX];
 	size_t matrices;
 	uint64_t step;
 };
@@ -25,6 +29,7 @@ static inline void reference_init(struct reference *r, const struct model_shape 
 	*r = (struct reference){.shape = *shape, .matrices = from->count};
 	for (size_t m = 0; m < from->count; m++) {
 		r->at[m] = r->count;
+		r->names[m] = from->matrices[m].name;
 		r->rows[m] = from->matrices[m].rows;
 		r->columns[m] = from->matrices[m].columns;
 		r->count += r->rows[m] * r->columns[m];
@@ -47,9 +52,9 @@ static inline void reference_release(struct reference *r)
 	free(r->values);
 }
 
-/* a[0] is the input [u ; i], a[l + 1] the output of layer l after its activation. Returns the logit. */
-static inline double reference_forward(const struct reference *r, uint32_t user, uint32_t item,
-                                       double a[MODEL_LAYERS_MAX + 1][REFERENCE_WIDTH_MAX])
+/* a[0] is the input [u ; i], a[l + 1] the output of layer l after its activation. Returns the tower's logit. */
+static inline double reference_tower(const struct reference *r, uint32_t user, uint32_t item,
+                                     double a[MODEL_LAYERS_MAX + 1][REFERENCE_WIDTH_MAX])
 {
 	const size_t ud = r->shape.user_dimension, id = r->shape.item_dimension;
 	for (size_t k = 0; k < ud; k++)
@@ -69,19 +74,49 @@ static inline double reference_forward(const struct reference *r, uint32_t user,
 	return a[r->shape.layer_count][0];
 }
 
-static inline double reference_loss(double z, double y)
+/* Where the values of a factor's matrix begin in values and gradient; -1: the model has none. */
+static inline ptrdiff_t reference_factor(const struct reference *r, enum factor_role role)
 {
-	return (z > 0 ? z : 0) - z * y + log1p(exp(-fabs(z)));
+	const int m = model_factor_matrix(&r->shape, role);
+	return m == NO_MATRIX ? -1 : (ptrdiff_t)r->at[m];
 }
 
-/* Adds the gradient of `scale` times the loss of one sample; returns the loss. */
-static inline double reference_backward(struct reference *r, uint32_t user, uint32_t item, double y, double scale)
+/* What the product of factors is made of, for one pair: x, y and the weight h (1 where there is none). */
+struct reference_factors {
+	size_t columns, x, y;
+	ptrdiff_t h, bias;
+};
+
+static inline struct reference_factors reference_factors_of(const struct reference *r, uint32_t user, uint32_t item)
+{
+	const size_t columns = model_factor_columns(&r->shape);
+	return (struct reference_factors){
+		.columns = columns,
+		.x = (size_t)reference_factor(r, FACTOR_USERS) + user * columns,
+		.y = (size_t)reference_factor(r, FACTOR_ITEMS) + item * columns,
+		.h = reference_factor(r, FACTOR_WEIGHT), .bias = reference_factor(r, FACTOR_BIAS),
+	};
+}
+
+static inline double reference_forward(const struct reference *r, uint32_t user, uint32_t item)
+{
+	static double a[MODEL_LAYERS_MAX + 1][REFERENCE_WIDTH_MAX];
+	double z = model_has_tower(&r->shape) ? reference_tower(r, user, item, a) : 0.0;
+	if (!model_has_factors(&r->shape))
+		return z;
+	const struct reference_factors f = reference_factors_of(r, user, item);
+	for (size_t k = 0; k < f.columns; k++)
+		z += r->values[f.x + k] * r->values[f.y + k] * (f.h < 0 ? 1.0 : r->values[(size_t)f.h + k]);
+	return z + (f.bias < 0 ? 0.0 : r->values[f.bias]);
+}
+
+static inline void reference_tower_back(struct reference *r, uint32_t user, uint32_t item, double slope)
 {
 	static double a[MODEL_LAYERS_MAX + 1][REFERENCE_WIDTH_MAX];
 	double d[REFERENCE_WIDTH_MAX], below[REFERENCE_WIDTH_MAX];
 	const size_t ud = r->shape.user_dimension, id = r->shape.item_dimension;
-	double z = reference_forward(r, user, item, a);
-	d[0] = scale * (1.0 / (1.0 + exp(-z)) - y);
+	reference_tower(r, user, item, a);
+	d[0] = slope;
 	for (size_t l = r->shape.layer_count; l-- > 0;) {
 		size_t inputs = l ? r->shape.widths[l - 1] : ud + id;
 		for (size_t k = 0; k < inputs; k++)
@@ -100,23 +135,110 @@ static inline double reference_backward(struct reference *r, uint32_t user, uint
 		r->gradient[r->at[MATRIX_USERS] + user * ud + k] += d[k];
 	for (size_t k = 0; k < id; k++)
 		r->gradient[r->at[MATRIX_ITEMS] + item * id + k] += d[ud + k];
-	return reference_loss(z, y);
+}
+
+/* The columns of ones get no gradient. */
+static inline void reference_factors_back(struct reference *r, uint32_t user, uint32_t item, double slope)
+{
+	const struct reference_factors f = reference_factors_of(r, user, item);
+	const bool biases = model_has_biases(&r->shape);
+	for (size_t k = 0; k < f.columns; k++) {
+		const double x = r->values[f.x + k], y = r->values[f.y + k];
+		const double h = f.h < 0 ? 1.0 : r->values[(size_t)f.h + k];
+		if (!biases || k != r->shape.factors + 1)
+			r->gradient[f.x + k] += slope * y * h;
+		if (!biases || k != r->shape.factors)
+			r->gradient[f.y + k] += slope * x * h;
+		if (f.h >= 0)
+			r->gradient[(size_t)f.h + k] += slope * x * y;
+	}
+	if (f.bias >= 0)
+		r->gradient[f.bias] += slope;
+}
+
+static inline double reference_softplus(double z)
+{
+	return (z > 0 ? z : 0) + log1p(exp(-fabs(z)));
+}
+
+/* Losses of one group: z[0] is the positive's logit; slope[] becomes the derivatives. Samples that do not exist
+ * are left out. Returns the sum. */
+static inline double reference_group_loss(enum loss loss, const double *z, const bool *real, size_t group, double *slope)
+{
+	double sum = 0, total = 0;
+	for (size_t s = 0; s < group; s++) {
+		slope[s] = 0;
+		total += real[s] ? exp(z[s]) : 0;
+	}
+	if (loss == LOSS_SOFTMAX) {
+		for (size_t s = 0; s < group; s++)
+			slope[s] = real[s] ? exp(z[s]) / total - (s == 0) : 0;
+		return log(total) - z[0];
+	}
+	for (size_t s = 0; s < group; s++) {
+		if (!real[s] || (loss == LOSS_PAIRWISE && s == 0))
+			continue;
+		const double margin = loss == LOSS_PAIRWISE ? z[s] - z[0] : s == 0 ? -z[s] : z[s];
+		const double d = 1.0 / (1.0 + exp(-margin));
+		sum += reference_softplus(margin);
+		slope[s] += s == 0 ? -d : d;
+		slope[0] -= loss == LOSS_PAIRWISE ? d : 0;
+	}
+	return sum;
+}
+
+/* What is added to every logit of a user has no gradient but for rounding: it is left alone. */
+static inline void reference_leave_constants(struct reference *r)
+{
+	const ptrdiff_t bias = reference_factor(r, FACTOR_BIAS);
+	if (model_has_tower(&r->shape))
+		r->gradient[r->at[matrix_bias(r->shape.layer_count - 1)]] = 0;
+	if (bias >= 0)
+		r->gradient[bias] = 0;
+	for (size_t u = 0; model_has_biases(&r->shape) && u < r->shape.users; u++)
+		r->gradient[(size_t)reference_factor(r, FACTOR_USERS) + u * model_factor_columns(&r->shape) +
+		            r->shape.factors] = 0;
 }
 
 /* Mean loss of a batch; the gradient is left in r->gradient. Items may be NO_ITEM. */
 static inline double reference_batch(struct reference *r, const uint32_t *users, const uint32_t *items, size_t groups,
                                      size_t group)
 {
-	size_t real = 0;
-	double loss = 0;
+	enum { GROUP_MAX = 64 };
+	double z[GROUP_MAX], slope[GROUP_MAX], loss = 0, count = 0;
+	bool real[GROUP_MAX];
 	for (size_t i = 0; i < r->count; i++)
 		r->gradient[i] = 0;
 	for (size_t s = 0; s < groups * group; s++)
-		real += items[s] != (uint32_t)NO_ITEM;
-	for (size_t s = 0; s < groups * group; s++)
-		if (items[s] != (uint32_t)NO_ITEM)
-			loss += reference_backward(r, users[s / group], items[s], s % group == 0, 1.0 / (double)real);
-	return loss / (double)real;
+		count += items[s] != (uint32_t)NO_ITEM;
+	for (size_t g = 0; g < groups; g++) {
+		const uint32_t *of = items + g * group;
+		for (size_t s = 0; s < group; s++) {
+			real[s] = of[s] != (uint32_t)NO_ITEM;
+			z[s] = real[s] ? reference_forward(r, users[g], of[s]) : 0;
+			z[s] -= real[s] && r->item_offsets ? (double)r->item_offsets[of[s]] : 0;
+		}
+		loss += reference_group_loss(r->loss, z, real, group, slope);
+		for (size_t s = 0; s < group; s++) {
+			if (real[s] && model_has_tower(&r->shape))
+				reference_tower_back(r, users[g], of[s], slope[s] / count);
+			if (real[s] && model_has_factors(&r->shape))
+				reference_factors_back(r, users[g], of[s], slope[s] / count);
+		}
+	}
+	if (r->loss != LOSS_BINARY)
+		reference_leave_constants(r);
+	return loss / count;
+}
+
+/* Tables decay but for their columns of ones, weights of layers do, biases and the factors' weights do not. */
+static inline bool reference_decays(const struct reference *r, size_t m, size_t i)
+{
+	const char rows = model_matrix_rows(&r->shape, m);
+	const bool factors = strstr(r->names[m], "factors") != NULL;
+	if (rows && factors && model_has_biases(&r->shape))
+		return i % r->columns[m] != r->shape.factors + (rows == 'u' ? 1 : 0);
+	return rows || (strncmp(r->names[m], "mlp.", 4) == 0 && strstr(r->names[m], "weight"));
 }
 
 /* PyTorch's Adam on every parameter, or SparseAdam on the embedding rows that `touched` names. */
@@ -127,12 +249,13 @@ static inline void reference_adam(struct reference *r, double rate, double decay
 	for (size_t m = 0; m < r->matrices; m++)
 		for (size_t i = 0; i < r->rows[m] * r->columns[m]; i++) {
 			size_t p = r->at[m] + i;
-			if (touched && m < MATRIX_LAYERS && !touched[r->at[m] + i / r->columns[m] * r->columns[m]])
+			const bool table = model_matrix_rows(&r->shape, m) != 0;
+			if (touched && table && !touched[r->at[m] + i / r->columns[m] * r->columns[m]])
 				continue;
 			double g = r->gradient[p];
 			r->moment1[p] = 0.9 * r->moment1[p] + 0.1 * g;
 			r->moment2[p] = 0.999 * r->moment2[p] + 0.001 * g * g;
-			if (m < MATRIX_LAYERS || (m - MATRIX_LAYERS) % 2 == 0)
+			if (reference_decays(r, m, i))
 				r->values[p] *= 1 - rate * decay;
 			r->values[p] -= rate / c1 * r->moment1[p] / (sqrt(r->moment2[p] / c2) + 1e-8);
 		}
@@ -143,10 +266,11 @@ static inline void reference_touch(const struct reference *r, const uint32_t *us
                                    size_t groups, size_t group, unsigned char *touched)
 {
 	memset(touched, 0, r->count);
-	for (size_t s = 0; s < groups * group; s++) {
-		touched[r->at[MATRIX_USERS] + users[s / group] * r->columns[MATRIX_USERS]] = 1;
-		if (items[s] != (uint32_t)NO_ITEM)
-			touched[r->at[MATRIX_ITEMS] + items[s] * r->columns[MATRIX_ITEMS]] = 1;
+	for (size_t m = 0; m < r->matrices; m++) {
+		const char rows = model_matrix_rows(&r->shape, m);
+		for (size_t s = 0; rows && s < groups * group; s++)
+			if (rows == 'u' || items[s] != (uint32_t)NO_ITEM)
+				touched[r->at[m] + (rows == 'u' ? users[s / group] : items[s]) * r->columns[m]] = 1;
 	}
 }
 
