@@ -1,5 +1,5 @@
-/* Sixteen virtual lanes of float, the same on every instruction set: one AVX-512 register, two AVX2
- * registers, or a plain array. Only operations that IEEE 754 rounds in one way are offered (fused
+/* Sixteen virtual lanes of float (vf) and eight of double (vd), the same on every instruction set: one AVX-512
+ * register, two AVX2 registers, or a plain array. Only operations that IEEE 754 rounds in one way are offered (fused
  * multiply-add included), so that the lanes hold the same bits everywhere. Included only by the
  * sources that are compiled once for each instruction set (NAME_isa.c), with KERNEL_ISA set to its name. */
 #ifndef RECPIPE_SIMD_H
@@ -7,7 +7,7 @@
 
 #include "compat.h"
 
-enum { LANES = 16 };
+enum { LANES = 16, DOUBLE_LANES = 8 };
 
 #define JOIN_NAMES(a, b) a##b
 #define JOIN(a, b) JOIN_NAMES(a, b)
@@ -42,6 +42,14 @@ LANE_CODE vf vf_power_of_two(vf n) /* 2^n for integral n in [-126, 127] */
 	__m512i bits = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
 	return _mm512_castsi512_ps(_mm512_slli_epi32(bits, 23));
 }
+
+typedef __m512d vd;
+
+LANE_CODE vd vd_load(const double *from) { return _mm512_loadu_pd(from); }
+LANE_CODE void vd_store(double *to, vd a) { _mm512_storeu_pd(to, a); }
+LANE_CODE vd vd_set(double a) { return _mm512_set1_pd(a); }
+LANE_CODE vd vd_add(vd a, vd b) { return _mm512_add_pd(a, b); }
+LANE_CODE vd vd_fma(vd a, vd b, vd c) { return _mm512_fmadd_pd(a, b, c); }
 
 #elif defined(KERNEL_ISA_avx2)
 
@@ -93,6 +101,23 @@ LANE_CODE __m256 half_power_of_two(__m256 n)
 LANE_CODE vf vf_power_of_two(vf n) { return (vf){half_power_of_two(n.low), half_power_of_two(n.high)}; }
 #undef BOTH
 
+typedef struct double_lanes_pair {
+	__m256d low, high;
+} vd;
+
+LANE_CODE vd vd_load(const double *from) { return (vd){_mm256_loadu_pd(from), _mm256_loadu_pd(from + 4)}; }
+LANE_CODE void vd_store(double *to, vd a)
+{
+	_mm256_storeu_pd(to, a.low);
+	_mm256_storeu_pd(to + 4, a.high);
+}
+LANE_CODE vd vd_set(double a) { return (vd){_mm256_set1_pd(a), _mm256_set1_pd(a)}; }
+LANE_CODE vd vd_add(vd a, vd b) { return (vd){_mm256_add_pd(a.low, b.low), _mm256_add_pd(a.high, b.high)}; }
+LANE_CODE vd vd_fma(vd a, vd b, vd c)
+{
+	return (vd){_mm256_fmadd_pd(a.low, b.low, c.low), _mm256_fmadd_pd(a.high, b.high, c.high)};
+}
+
 #else
 
 #include <math.h>
@@ -134,6 +159,26 @@ LANE_CODE vf vf_power_of_two(vf n)
 	}
 	return r;
 }
+#undef EACH
+
+typedef struct double_lanes_array {
+	double lane[DOUBLE_LANES];
+} vd;
+
+#define EACH(expression) \
+	vd r; \
+	for (int i = 0; i < DOUBLE_LANES; i++) \
+		r.lane[i] = (expression); \
+	return r
+LANE_CODE vd vd_load(const double *from) { EACH(from[i]); }
+LANE_CODE void vd_store(double *to, vd a)
+{
+	for (int i = 0; i < DOUBLE_LANES; i++)
+		to[i] = a.lane[i];
+}
+LANE_CODE vd vd_set(double a) { EACH(a); }
+LANE_CODE vd vd_add(vd a, vd b) { EACH(a.lane[i] + b.lane[i]); }
+LANE_CODE vd vd_fma(vd a, vd b, vd c) { EACH(fma(a.lane[i], b.lane[i], c.lane[i])); }
 #undef EACH
 
 #endif
