@@ -121,7 +121,7 @@ $(BUILD)/unit/%: tests/unit/%.c $(library)
 .PHONY: unit-tests
 unit-tests: $(unit_tests) ## build the unit tests
 
--include $(wildcard $(BUILD)/common/*.d $(BUILD)/bin/*.d $(BUILD)/unit/*.d)
+-include $(wildcard $(BUILD)/common/*.d $(BUILD)/bin/*.d $(BUILD)/unit/*.d $(BUILD)/bench/*.d)
 
 # ---- packages ----
 
@@ -145,7 +145,8 @@ check-includes: | $(after_deps) ## who includes whom, and every header compiles 
 	@tests/check-includes $(CC) $(FLAGS) -Wno-unused-function -fsyntax-only
 	$(say) CHECK includes
 
-scripts := deps.sh pipeline.sh $(wildcard pipeline/*) .ci/run data/fetch tests/run tests/check-includes $(wildcard tests/*/run tests/*/*.sh)
+scripts := deps.sh pipeline.sh $(wildcard pipeline/*) .ci/run data/fetch tests/run tests/check-includes $(wildcard tests/*/run tests/*/*.sh) \
+           $(addprefix tests/bench/,compare machine table)
 lint: ## shellcheck, and clang-tidy where it is installed
 	shellcheck $(wildcard $(scripts))
 	shellcheck -s bash -e SC2034 $(wildcard tests/cli/*.bash)
@@ -176,9 +177,22 @@ fuzz: $(fuzzers) ## libFuzzer with ASan on every tests/fuzz/fuzz_*.c (FUZZ_SECON
 
 # ---- figures ----
 
-.PHONY: bench results
-bench: all ## speed figures into build/bench.tsv (BENCH=pattern: a part)
-	@tests/bench/run -o $(BUILD)/bench.tsv -b $(BUILD)/bin '$(BENCH)'
+# tests/bench/NAME.c: programs that measure pieces, beside the tools that are measured whole.
+bench_sources := $(wildcard tests/bench/*.c)
+bench_programs := $(bench_sources:tests/bench/%.c=$(BUILD)/bench/%)
+
+$(BUILD)/bench/%: tests/bench/%.c $(library)
+	$(say) LD $@
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(FLAGS) -Itests/bench -MMD -MP -MF $(BUILD)/bench/$*.d -o $@ $< $(library) $(LIBS)
+
+.PHONY: bench bench-programs bench-compare results
+bench-programs: $(bench_programs)
+bench: all bench-programs ## speed, beside peers and ceilings, into build/bench.tsv and .json (BENCH=pattern: a part)
+	@tests/bench/run -o $(BUILD)/bench.tsv -b $(BUILD) '$(BENCH)'
+
+bench-compare: ## this bench against an older one: OLD=bench-old.json (exit 1 when something became slower)
+	@tests/bench/compare $(if $(TOLERANCE),-t $(TOLERANCE)) '$(OLD)' $(BUILD)/bench.json
 
 results: all ## quality figures of the public splits into build/results.tsv (BENCH=pattern: a part)
 	@tests/results/run -o $(BUILD)/results.tsv '$(BENCH)'
