@@ -211,7 +211,8 @@ static void negate_row(void *context, size_t shard, size_t worker)
 		row[j] = -row[j];
 }
 
-int symmetric_invert(struct symmetric *matrix, struct pool *pool, enum isa isa, struct error *error)
+int symmetric_invert(struct symmetric *matrix, struct pool *pool, enum isa isa, struct progress *progress,
+                     struct error *error)
 {
 	const size_t padded = matrix->padded;
 	struct inversion in = {.matrix = matrix, .kernels = all_kernels[isa]};
@@ -228,9 +229,12 @@ int symmetric_invert(struct symmetric *matrix, struct pool *pool, enum isa isa, 
 		symmetric_row(matrix, i)[i] = 1;
 	for (size_t i = 0; i < padded; i++)
 		in.least[i] = least_pivot * symmetric_row(matrix, i)[i];
-	for (in.pivot = 0; in.pivot < matrix->blocks; in.pivot++)
+	for (in.pivot = 0; in.pivot < matrix->blocks; in.pivot++) {
 		if (sweep_block(&in, pool, error) < 0)
 			goto out;
+		if (progress)
+			progress_update(progress, in.pivot + 1);
+	}
 	pool_run(pool, matrix->order, negate_row, &in);
 	result = 0;
 out:

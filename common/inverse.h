@@ -10,6 +10,7 @@
 #include "error.h"
 #include "isa.h"
 #include "parallel.h"
+#include "progress.h"
 
 enum { INVERSE_WIDTH = 240 };
 
@@ -46,7 +47,9 @@ static inline double *symmetric_row(const struct symmetric *matrix, size_t row)
 void symmetric_expand(const struct symmetric *matrix, size_t begin, size_t end, double *rows, size_t stride);
 
 /* The matrix becomes its inverse. CODE_DATA when it is not positive definite, or so nearly that rounding would
- * decide: a pivot falls below 1e-12 of its diagonal element. It is lost then. */
-MUST_CHECK int symmetric_invert(struct symmetric *matrix, struct pool *pool, enum isa isa, struct error *error);
+ * decide: a pivot falls below 1e-12 of its diagonal element. It is lost then. `progress` (started by the caller, or
+ * NULL) is told of every block row that is done. */
+MUST_CHECK int symmetric_invert(struct symmetric *matrix, struct pool *pool, enum isa isa,
+                                struct progress *progress, struct error *error);
 
 #endif

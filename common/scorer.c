@@ -1,12 +1,9 @@
-/* See scorer.h. Models go through the backend; baselines are scored here, a user at a time. */
-#include "scorer.h"
-
+/* See scorer.h. Models go through the backend, weights through the same requests to scorer_similarity.c; baselines
+ * are scored here, a user at a time. */
 #include "mem.h"
 #include "rng.h"
+#include "scorer_internal.h"
 #include "topk.h"
-
-/* As in backend.h: the truth ranks behind every item of equal score. */
-static const uint32_t truth_last = UINT32_C(1) << 31;
 
 int scorer_open_model(struct scorer *scorer, const char *path, const char *device,
                       const struct backend_options *options, struct error *error)
@@ -34,7 +31,30 @@ void scorer_release(struct scorer *scorer)
 		scorer->backend->close(scorer->state);
 	if (scorer->kind == SCORE_BY_MODEL)
 		model_file_release(&scorer->model);
+	similarity_release(&scorer->similarity);
+	stream_info_release(&scorer->ids);
+	pool_free(scorer->pool);
 	*scorer = (struct scorer){0};
+}
+
+/* Hands a request to whatever computes it. */
+static int score_lists(struct scorer *scorer, const struct score_lists *request, struct error *error)
+{
+	if (scorer->kind == SCORE_BY_SIMILARITY)
+		return scorer_similarity_lists(scorer, request, error);
+	return scorer->backend->score_lists(scorer->state, request, error);
+}
+
+static int score_top(struct scorer *scorer, const struct score_top *request, struct error *error)
+{
+	if (scorer->kind == SCORE_BY_SIMILARITY)
+		return scorer_similarity_top(scorer, request, error);
+	return scorer->backend->score_top(scorer->state, request, error);
+}
+
+static bool is_baseline(const struct scorer *scorer)
+{
+	return scorer->kind == SCORE_BY_POPULARITY || scorer->kind == SCORE_BY_RANDOM;
 }
 
 /* In [0, 1), 24 bits: what a float holds exactly. */
@@ -91,7 +111,7 @@ static int sort_lists(struct list *lists, size_t count, struct error *error)
 }
 
 /* Gathers the lists into one request; scores are written straight into it and copied back. */
-static int model_lists(struct scorer *scorer, struct list *lists, size_t count, struct error *error)
+static int request_lists(struct scorer *scorer, struct list *lists, size_t count, struct error *error)
 {
 	int result = -1;
 	size_t total = 0;
@@ -110,7 +130,7 @@ static int model_lists(struct scorer *scorer, struct list *lists, size_t count, 
 		offsets[l + 1] = offsets[l] + lists[l].count;
 	}
 	const struct score_lists request = {count, users, offsets, items, scores};
-	if (scorer->backend->score_lists(scorer->state, &request, error) < 0)
+	if (score_lists(scorer, &request, error) < 0)
 		goto out;
 	for (size_t l = 0; l < count; l++)
 		memcpy(lists[l].scores, scores + offsets[l], lists[l].count * sizeof *scores);
@@ -125,8 +145,8 @@ out:
 
 int scorer_lists(struct scorer *scorer, struct list *lists, size_t count, struct error *error)
 {
-	if (scorer->kind == SCORE_BY_MODEL) {
-		if (model_lists(scorer, lists, count, error) < 0)
+	if (!is_baseline(scorer)) {
+		if (request_lists(scorer, lists, count, error) < 0)
 			return -1;
 		return sort_lists(lists, count, error);
 	}
@@ -138,11 +158,6 @@ int scorer_lists(struct scorer *scorer, struct list *lists, size_t count, struct
 }
 
 /* ---- all items ---- */
-
-static bool holds(const struct interactions *interactions, uint32_t user, uint32_t item)
-{
-	return interactions && user < interactions->users && interactions_has(interactions, user, item);
-}
 
 static int fill_list(const struct full_ranking *ranking, uint32_t user, const uint32_t *items, const float *scores,
                      size_t count, struct list *list, struct error *error)
@@ -159,12 +174,12 @@ static int fill_list(const struct full_ranking *ranking, uint32_t user, const ui
 		list->items[i] = items[i];
 		list->scores[i] = scores[i];
 		list->popularity[i] = ranking->popularity ? ranking->popularity[items[i]] : 0;
-		list->relevant[i] = holds(ranking->truth, user, items[i]) ? LIST_RELEVANT : 0;
+		list->relevant[i] = scorer_holds(ranking->truth, user, items[i]) ? LIST_RELEVANT : 0;
 	}
 	return 0;
 }
 
-static int model_top(struct scorer *scorer, const struct full_ranking *ranking, const uint32_t *users,
+static int request_top(struct scorer *scorer, const struct full_ranking *ranking, const uint32_t *users,
                      struct list *lists, size_t count, struct error *error)
 {
 	int result = -1;
@@ -177,7 +192,7 @@ static int model_top(struct scorer *scorer, const struct full_ranking *ranking, 
 		.count = count, .users = users, .seen = ranking->seen, .truth = ranking->truth,
 		.top = ranking->top, .items = items, .scores = scores, .counts = counts,
 	};
-	if (scorer->backend->score_top(scorer->state, &request, error) < 0)
+	if (score_top(scorer, &request, error) < 0)
 		goto out;
 	for (size_t u = 0; u < count; u++)
 		if (fill_list(ranking, users[u], items + u * ranking->top, scores + u * ranking->top, counts[u],
@@ -197,21 +212,21 @@ static int baseline_top(struct scorer *scorer, const struct full_ranking *rankin
 	topk_clear(best);
 	for (uint32_t item = 0; item < ranking->items; item++) {
 		float score = baseline_score(scorer, user, item, ranking->popularity ? ranking->popularity[item] : 0);
-		if (!topk_wants(best, score, item) || holds(ranking->seen, user, item))
+		if (!topk_wants(best, score, item) || scorer_holds(ranking->seen, user, item))
 			continue;
-		topk_offer(best, score, holds(ranking->truth, user, item) ? item + truth_last : item);
+		topk_offer(best, score, scorer_holds(ranking->truth, user, item) ? item | SCORER_TRUTH_LAST : item);
 	}
 	topk_sort(best);
 	for (size_t i = 0; i < best->count; i++)
-		best->items[i] &= ~truth_last;
+		best->items[i] &= ~SCORER_TRUTH_LAST;
 	return fill_list(ranking, user, best->items, best->scores, best->count, list, error);
 }
 
 int scorer_top(struct scorer *scorer, const struct full_ranking *ranking, const uint32_t *users, struct list *lists,
                size_t count, struct error *error)
 {
-	if (scorer->kind == SCORE_BY_MODEL)
-		return model_top(scorer, ranking, users, lists, count, error);
+	if (!is_baseline(scorer))
+		return request_top(scorer, ranking, users, lists, count, error);
 	struct topk best;
 	if (topk_init(&best, ranking->top, error) < 0)
 		return -1;

@@ -1,5 +1,5 @@
-/* Scores for lists and for whole catalogues: by a model on a backend, or by a baseline that needs none
- * (popularity, random). One interface for the tool, whatever gives the scores. */
+/* Scores for lists and for whole catalogues: by a model on a backend, by item-to-item weights and the users'
+ * histories, or by a baseline that needs neither (popularity, random). One interface for the tool, whatever gives the scores. */
 #ifndef RECPIPE_SCORER_H
 #define RECPIPE_SCORER_H
 
@@ -8,9 +8,11 @@
 #include "error.h"
 #include "interactions.h"
 #include "model.h"
+#include "parallel.h"
 #include "records.h"
+#include "similarity.h"
 
-enum scorer_kind { SCORE_BY_MODEL, SCORE_BY_POPULARITY, SCORE_BY_RANDOM };
+enum scorer_kind { SCORE_BY_MODEL, SCORE_BY_POPULARITY, SCORE_BY_RANDOM, SCORE_BY_SIMILARITY };
 
 struct scorer {
 	enum scorer_kind kind;
@@ -18,11 +20,19 @@ struct scorer {
 	const struct backend *backend;
 	struct backend_state *state;
 	uint64_t seed;                  /* SCORE_BY_RANDOM: scores depend on (seed, user, item) */
+	struct similarity similarity;   /* SCORE_BY_SIMILARITY */
+	struct stream_info ids;         /* what the weights are of */
+	const struct interactions *history; /* borrowed, set by the caller before the first score; users without one
+	                                       score 0 everywhere */
+	struct pool *pool;
 };
 
 /* Reads the model at `path` and opens a backend for it. */
 MUST_CHECK int scorer_open_model(struct scorer *scorer, const char *path, const char *device,
                                  const struct backend_options *options, struct error *error);
+/* Reads the weights at `path`. Of backend_options, threads and isa are used. */
+MUST_CHECK int scorer_open_similarity(struct scorer *scorer, const char *path, const struct backend_options *options,
+                                      struct error *error);
 void scorer_open_baseline(struct scorer *scorer, enum scorer_kind kind, uint64_t seed);
 void scorer_release(struct scorer *scorer);
 

@@ -3,27 +3,22 @@
  * in the order of the history, whether a row holds all items (and is added as it lies) or few. */
 #include "similarity.h"
 
-#include "isa.h"
 #include "mem.h"
 #include "similarity_kernels.h"
 
 extern const struct similarity_kernels similarity_kernels_avx512, similarity_kernels_avx2, similarity_kernels_portable;
 
-static int find_kernels(struct similarity *similarity, struct error *error)
+void similarity_use(struct similarity *similarity, enum isa isa)
 {
 	static const struct similarity_kernels *const all[ISA_COUNT] = {
 		[ISA_AVX512] = &similarity_kernels_avx512,
 		[ISA_AVX2] = &similarity_kernels_avx2,
 		[ISA_PORTABLE] = &similarity_kernels_portable,
 	};
-	enum isa chosen;
-	if (isa_find("auto", &chosen, error) < 0)
-		return -1;
-	similarity->kernels = all[chosen];
-	return 0;
+	similarity->kernels = all[isa];
 }
 
-/* Appends a part; `weights_room` is the capacity of both arrays. */
+/* Appends a part; the rooms are the arrays' capacities. */
 static int add_part(struct similarity *similarity, const struct similarity_part *part, size_t *neighbours_room,
                     size_t *weights_room, struct error *error)
 {
@@ -64,7 +59,8 @@ int similarity_read(struct similarity *similarity, const char *path, struct stre
 	struct stream_reader reader = {0};
 	*similarity = (struct similarity){0};
 	*info = (struct stream_info){0};
-	int result = find_kernels(similarity, error);
+	enum isa isa;
+	int result = isa_find("auto", &isa, error);
 	if (result == 0)
 		result = stream_reader_open(&reader, path, STREAM_SIMILARITY, error);
 	if (result == 0)
@@ -72,7 +68,9 @@ int similarity_read(struct similarity *similarity, const char *path, struct stre
 	if (result == 0)
 		result = read_rows(similarity, &reader, info, error);
 	stream_reader_release(&reader);
-	if (result < 0) {
+	if (result == 0) {
+		similarity_use(similarity, isa);
+	} else {
 		similarity_release(similarity);
 		stream_info_release(info);
 	}

@@ -9,6 +9,7 @@
 #include "compat.h"
 #include "error.h"
 #include "interactions.h"
+#include "isa.h"
 #include "records.h"
 
 struct similarity_kernels;
@@ -26,6 +27,9 @@ struct similarity {
 MUST_CHECK int similarity_read(struct similarity *similarity, const char *path, struct stream_info *info,
                                struct error *error);
 void similarity_release(struct similarity *similarity);
+
+/* Chooses the instruction set that similarity_scores uses; similarity_read takes the best there is. */
+void similarity_use(struct similarity *similarity, enum isa isa);
 
 /* scores[0 .. items) = what the `count` items of `history` (ascending ids; those the similarity does not know
  * are left out) say of each item. Single precision, one addition a weight, in the order of the history. */

@@ -8,22 +8,29 @@
 enum { LISTS_AT_ONCE = 4096 };
 
 struct options {
-	const char *model, *device, *isa, *out, *truth, *users;
+	const char *model, *similarity, *device, *isa, *out, *truth, *users;
 	int by;
 	bool all_items, quiet;
 	int64_t top, threads, seed;
-	struct text_list known, user;
+	struct text_list history, known, user;
 };
 
-static const char *const by_choices[] = {"model", "popularity", "random", NULL};
+static const char *const by_choices[] = {"model", "popularity", "random", "similarity", NULL};
 static const struct options defaults = {.device = "auto", .isa = "auto", .out = "-", .top = 10, .seed = 1};
 
 #define AT(member) offsetof(struct options, member)
 static const struct option_spec table[] = {
 	{'m', "model", OPTION_TEXT, AT(model), "FILE", "The model (safetensors) that gives the scores.", 0, 0, NULL},
+	{'S', "similarity", OPTION_TEXT, AT(similarity), "FILE",
+	 "Item-to-item weights (from item-sim) that give the scores: an item's is the sum of what the user's history says "
+	 "of it.", 0, 0, NULL},
+	{'H', "history", OPTION_LIST, AT(history), "FILE",
+	 "With --similarity: the interactions that are the users' histories; may be repeated. Users without any score 0 "
+	 "everywhere.", 0, 0, NULL},
 	{0, "by", OPTION_CHOICE, AT(by), NULL,
-	 "What gives the scores: the model, the items' popularity in training, or nothing but chance. The last two "
-	 "are the baselines that every result is printed beside.", 0, 0, by_choices},
+	 "What gives the scores: the model, the items' popularity in training, nothing but chance, or --similarity (which "
+	 "need not be said). Popularity and chance are the baselines that every result is printed beside.", 0, 0,
+	 by_choices},
 	{'a', "all-items", OPTION_FLAG, AT(all_items), NULL,
 	 "Rank the whole catalogue for each user instead of reading lists.", 0, 0, NULL},
 	{'n', "top", OPTION_INT, AT(top), "N", "With --all-items: how many items a user gets.", 1, 70000, NULL},
@@ -55,14 +62,16 @@ static const struct tool_spec tool = {
 		"Reads a stream of lists (from sample-neg --candidates; stdin by default), scores every entry and "
 		"writes the lists in descending order of score, ties by ascending item.\n\n"
 		"With --all-items no lists are read: every item that the user has not interacted with is scored "
-		"and the best --top are written.",
+		"and the best --top are written. With --similarity, --known and --history are usually the same files.",
 	.examples =
 		"sample-neg --candidates 99 --known train.rec test.rec | score -m model.safetensors | metrics\n"
 		"  Sampled evaluation of a model.\n"
 		"score -m model.safetensors --all-items --known train.rec | recommend --users users.ids "
 		"--items items.ids --movies movies.csv\n"
-		"  Ten titles for everybody.",
-	.see_also = "sample-neg(1), rerank(1), metrics(1), recommend(1)",
+		"  Ten titles for everybody.\n"
+		"score --similarity ease.rec --history train.rec lists.rec | metrics\n"
+		"  What item-to-item weights are worth.",
+	.see_also = "sample-neg(1), train-mlp(1), item-sim(1), rerank(1), metrics(1), recommend(1)",
 	.options = table,
 	.option_count = COUNT_OF(table),
 	.defaults = &defaults,
@@ -76,7 +85,7 @@ struct run {
 	const char *lists_path;
 	struct scorer scorer;
 	struct stream_info info;
-	struct interactions known, truth;
+	struct interactions known, truth, history;
 	uint32_t *popularity;
 	uint32_t *users;
 	size_t user_count;
@@ -89,14 +98,18 @@ struct run {
 static int check_options(const struct options *o, size_t operands, struct error *error)
 {
 	if (o->by == SCORE_BY_MODEL && !o->model)
-		return error_set(error, CODE_USAGE, "--model is missing (or --by popularity, --by random)");
+		return error_set(error, CODE_USAGE, "--model is missing (or --similarity, --by popularity, --by random)");
+	if (o->by == SCORE_BY_SIMILARITY && (!o->similarity || !o->history.count))
+		return error_set(error, CODE_USAGE, "scores by similarity need --similarity and --history");
+	if (o->by != SCORE_BY_SIMILARITY && (o->similarity || o->history.count))
+		return error_set(error, CODE_USAGE, "--similarity and --history do not go with --by %s", by_choices[o->by]);
 	if (o->by != SCORE_BY_MODEL && o->model)
 		return error_set(error, CODE_USAGE, "--model and --by %s exclude each other", by_choices[o->by]);
 	if (o->all_items && operands)
 		return error_set(error, CODE_USAGE, "--all-items reads no lists");
 	if (!o->all_items && (o->truth || o->known.count || o->user.count))
 		return error_set(error, CODE_USAGE, "--truth, --known and --user go with --all-items");
-	if (o->all_items && o->by != SCORE_BY_MODEL && !o->known.count)
+	if (o->all_items && (o->by == SCORE_BY_POPULARITY || o->by == SCORE_BY_RANDOM) && !o->known.count)
 		return error_set(error, CODE_USAGE, "--by %s --all-items needs --known", by_choices[o->by]);
 	return 0;
 }
@@ -107,13 +120,15 @@ static int open_scorer(struct run *run, struct error *error)
 	const struct backend_options backend = {.threads = (size_t)o->threads, .isa = o->isa};
 	if (o->by == SCORE_BY_MODEL)
 		return scorer_open_model(&run->scorer, o->model, o->device, &backend, error);
+	if (o->by == SCORE_BY_SIMILARITY)
+		return scorer_open_similarity(&run->scorer, o->similarity, &backend, error);
 	scorer_open_baseline(&run->scorer, (enum scorer_kind)o->by, (uint64_t)o->seed);
 	return 0;
 }
 
 static int open_writer(struct run *run, const char *ranking, struct error *error)
 {
-	static const char *const skip[] = {"model", "known", "truth", "users", "out", "threads", "isa", "device",
+	static const char *const skip[] = {"model", "similarity", "history", "known", "truth", "users", "out", "threads", "isa", "device",
 	                                   "quiet", NULL};
 	char described[512];
 	options_describe(&tool, run->options, skip, described, sizeof described);
@@ -134,6 +149,24 @@ static int write_lists(struct run *run, size_t count, struct error *error)
 	for (size_t l = 0; l < count; l++)
 		if (list_write(&run->writer, &run->lists[l], error) < 0)
 			return -1;
+	return 0;
+}
+
+/* The users' histories. The weights' items must be those of run->info or what these grew from; users may be others,
+ * since nothing of them is in the weights. */
+static int read_history(struct run *run, const char *name, struct error *error)
+{
+	const struct options *o = run->options;
+	const struct id_space *made_of = &run->scorer.ids.items;
+	if (run->scorer.kind != SCORE_BY_SIMILARITY)
+		return 0;
+	if (interactions_read_known(&run->history, o->history.items, o->history.count, name, &run->info, NULL, error) < 0)
+		return -1;
+	if (!id_space_extends(&run->info.items, made_of))
+		return error_set(error, CODE_DATA, "%s and %s are of different items: %u ids (%.8s) and %u (%.8s), expected "
+		                 "the same id map or one that grew from it", o->similarity, name, made_of->count,
+		                 made_of->digest, run->info.items.count, run->info.items.digest);
+	run->scorer.history = &run->history;
 	return 0;
 }
 
@@ -165,6 +198,8 @@ static int score_stream(struct run *run, struct error *error)
 	if (run->scorer.kind == SCORE_BY_MODEL &&
 	    records_same_ids(run->options->model, &run->scorer.model.ids, run->lists_path, &run->info, error) < 0)
 		goto out;
+	if (read_history(run, run->lists_path, error) < 0)
+		goto out;
 	result = filter_lists(run, &reader, error);
 out:
 	stream_reader_release(&reader);
@@ -176,12 +211,13 @@ out:
 static int read_all_known(struct run *run, struct error *error)
 {
 	const struct options *o = run->options;
-	const char *name = o->model ? o->model : o->known.items[0];
+	const char *name = o->model ? o->model : o->history.count ? o->history.items[0] : o->known.items[0];
 	if (run->scorer.kind == SCORE_BY_MODEL) {
 		run->info = run->scorer.model.ids;
 		run->scorer.model.ids = (struct stream_info){0};
 	}
-	if (interactions_read_known(&run->known, o->known.items, o->known.count, name, &run->info, &run->popularity,
+	if (read_history(run, name, error) < 0 ||
+	    interactions_read_known(&run->known, o->known.items, o->known.count, name, &run->info, &run->popularity,
 	                            error) < 0)
 		return -1;
 	return o->truth ? interactions_read_known(&run->truth, &o->truth, 1, name, &run->info, NULL, error) : 0;
@@ -273,6 +309,7 @@ static void release(struct run *run)
 	mem_free(run->popularity);
 	interactions_release(&run->known);
 	interactions_release(&run->truth);
+	interactions_release(&run->history);
 	stream_info_release(&run->info);
 	scorer_release(&run->scorer);
 	stream_writer_release(&run->writer);
@@ -288,6 +325,8 @@ int main(int argc, char **argv)
 	enum options_verdict verdict = options_parse(&tool, argc, argv, &options, &operands, &error);
 	if (verdict == OPTIONS_DONE)
 		return CODE_OK;
+	if (verdict == OPTIONS_RUN && options.similarity && options.by == SCORE_BY_MODEL && !options.model)
+		options.by = SCORE_BY_SIMILARITY;
 	if (verdict == OPTIONS_FAILED || check_options(&options, operands.count, &error) < 0)
 		return error_report(&error);
 	if (operands.count)

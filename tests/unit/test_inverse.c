@@ -68,7 +68,7 @@ static double *invert(const double *square, size_t n, const char *name, size_t t
 	CHECK_OK(symmetric_init(&matrix, n, &error), &error);
 	CHECK(symmetric_bytes(n) >= matrix.padded * (matrix.padded + 1) / 2 * sizeof(double));
 	set_matrix(&matrix, square);
-	CHECK_OK(symmetric_invert(&matrix, pool, isa, &error), &error);
+	CHECK_OK(symmetric_invert(&matrix, pool, isa, NULL, &error), &error);
 	symmetric_expand(&matrix, 0, n / 3, full, n);
 	symmetric_expand(&matrix, n / 3, n, full + n / 3 * n, n);
 	symmetric_release(&matrix);
@@ -154,7 +154,7 @@ static void test_matrices_that_have_no_inverse(void)
 		for (size_t i = 0; i < N; i++)
 			symmetric_row(&matrix, i)[i] = i == cases[c].row ? cases[c].value : 1;
 		snprintf(expected, sizeof expected, "not positive definite (row %zu of 300)", cases[c].row + 1);
-		CHECK(symmetric_invert(&matrix, pool, ISA_PORTABLE, &error) < 0);
+		CHECK(symmetric_invert(&matrix, pool, ISA_PORTABLE, NULL, &error) < 0);
 		CHECK(error.code == CODE_DATA && strstr(error.message, expected));
 		error = (struct error){0};
 		symmetric_release(&matrix);
@@ -164,7 +164,7 @@ static void test_matrices_that_have_no_inverse(void)
 	CHECK_OK(symmetric_init(&twins, 2, &error), &error);
 	symmetric_row(&twins, 0)[0] = symmetric_row(&twins, 1)[0] = 1.0 / 3;
 	symmetric_row(&twins, 1)[1] = 1.0 / 3 + 1e-16;
-	CHECK(symmetric_invert(&twins, pool, ISA_PORTABLE, &error) < 0);
+	CHECK(symmetric_invert(&twins, pool, ISA_PORTABLE, NULL, &error) < 0);
 	symmetric_release(&twins);
 	pool_free(pool);
 }

@@ -1,0 +1,45 @@
+/* Making item-to-item weights from interactions.
+ *
+ * EASE (Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019): of all weights B with a diagonal of
+ * 0, those that least miss X by X B in squares, with lambda |B|² added: P = (X^T X + lambda I)^-1,
+ * B[j][i] = -P[j][i] / P[i][i]. With dropout p, lambda I grows by p / (1 - p) times the diagonal of X^T X (Steck,
+ * "Autoencoders that don't overfit towards the Identity", NeurIPS 2020).
+ *
+ * Cosine: B[j][i] = users of both / (sqrt(users of j · users of i) + shrinkage), diagonal 0. */
+#ifndef RECPIPE_SIMILARITY_MAKE_H
+#define RECPIPE_SIMILARITY_MAKE_H
+
+#include "compat.h"
+#include "error.h"
+#include "interactions.h"
+#include "isa.h"
+#include "parallel.h"
+#include "stream.h"
+
+enum similarity_method { SIMILARITY_EASE, SIMILARITY_COSINE };
+
+struct similarity_options {
+	enum similarity_method method;
+	double regularization;   /* EASE: lambda, above 0 */
+	double dropout;          /* EASE: p, in [0, 1) */
+	double shrinkage;        /* cosine: at least 0 */
+	uint32_t top;            /* weights kept of each column, the largest in magnitude; 0: all */
+	uint32_t items_max;      /* EASE: the most popular items alone have weights, ties by lower id; 0: all items */
+	size_t memory;           /* bytes that may be used */
+	enum isa isa;
+	bool quiet;              /* no progress lines */
+};
+
+/* What it took. */
+struct similarity_times {
+	double count, invert, write; /* seconds */
+	uint32_t items;              /* items that have weights */
+};
+
+/* Writes the rows to `writer`, which is open. EASE is refused with CODE_SYSTEM before any work when its matrix does
+ * not fit into options->memory; the message says how many items would. CODE_DATA when lambda is too small. */
+MUST_CHECK int similarity_make(const struct interactions *interactions, const struct similarity_options *options,
+                               struct pool *pool, struct stream_writer *writer, struct similarity_times *times,
+                               struct error *error);
+
+#endif
