@@ -56,6 +56,28 @@ bench() { "$TOP/tests/bench/run" -b "$BUILT" -o "$PWD/bench.tsv" "$@"; }
 	[ ! -e bench.tsv ]
 }
 
+@test "bench-counts: the same counts twice" {
+	need valgrind
+	rows='counts.(csv|negatives|score.avx2)'
+	expect 0 "$TOP/tests/bench/counts" -b "$BUILT" -o "$PWD/first.tsv" "$rows"
+	expect 0 "$TOP/tests/bench/counts" -b "$BUILT" -o "$PWD/second.tsv" "$rows"
+	same first.tsv second.tsv
+	[ "$(awk -F '\t' 'NR > 1 && $2 > 1 && $3 ~ /^instructions/' first.tsv | wc -l)" -ge 2 ]
+	expect 0 "$TOP/tests/bench/compare" -t 0 first.json second.json
+	expect 64 "$TOP/tests/bench/counts" -b "$BUILT" -o "$PWD/none.tsv" no.such.row
+	[ ! -e none.tsv ]
+}
+
+@test "bench-scale: a row for each size and stage, exponents, a plot where gnuplot is" {
+	SCALE_BATCH=4096 expect 0 "$TOP/tests/bench/scale" -b "$BUILT" -o "$PWD/scale.tsv" 0.01 0.02
+	[ "$(head -n 1 scale.tsv)" = $'ratings\tusers\titems\tstage\tseconds\tpeak_bytes' ]
+	[ "$(awk -F '\t' 'NR > 1 && NF == 6 && $5 > 0 && $6 > 1e6' scale.tsv | wc -l)" -eq 16 ]
+	[ "$(cut -f 1 scale.tsv | sort -un | tail -n 2 | tr '\n' ' ')" = '10000 20000 ' ]
+	[ "$(grep -c '^all ' scale.txt)" -eq 2 ]
+	if command -v gnuplot; then grep -q '</svg>' scale.svg; fi
+	fails 64 "expected millions" "$TOP/tests/bench/scale" -b "$BUILT" -o "$PWD/other.tsv" many
+}
+
 # table NAME BETTER RUNS…: a file of one row as bench writes it
 table() {
 	local name=$1 better=$2
