@@ -34,6 +34,14 @@ enum loss {
 	LOSS_BINARY,   /* cross-entropy of each sample by itself */
 	LOSS_PAIRWISE, /* -log sigmoid(positive - negative), summed over the negatives (BPR: Rendle et al. 2009) */
 	LOSS_SOFTMAX,  /* -log of the positive's share of exp(logit) in its group */
+	LOSS_CATALOGUE,/* the same among all items, all of a user's items at once: groups are users, not positives, and
+	                  no negatives are drawn. For dot products alone: mf and history */
+};
+
+/* Features of items, compressed rows: item i has features[offsets[i] .. offsets[i + 1]). */
+struct item_features {
+	uint32_t items, count;        /* features are below count */
+	const uint32_t *offsets, *features;
 };
 
 struct backend_options {
@@ -47,11 +55,14 @@ struct backend_options {
 	const float *item_offsets;    /* subtracted from an item's logit in training, borrowed; NULL: zeros. The softmax
 	                                 of negatives by popularity^alpha needs alpha log popularity (log-Q correction:
 	                                 Bengio & Senecal 2008, Yi et al. 2019) */
+	const struct interactions *histories; /* borrowed; needed by LOSS_CATALOGUE, and to score by a history model */
+	const struct item_features *features; /* borrowed; needed when the shape has features */
 };
 
 /* A stretch of training: groups [begin, end) of `epoch`, cut into batches of batch_groups from `begin` on.
  * users[i] and items[i * (1 + ratio)] are group begin + i, or both are NULL and the backend draws them
- * from `sampler` (whose epoch has been started). rates[b] is the learning rate of batch b. */
+ * from `sampler` (whose epoch has been started). With LOSS_CATALOGUE users[i] is group begin + i, and
+ * samples are counted by positives. rates[b] is the learning rate of batch b. */
 struct train_span {
 	uint32_t epoch;
 	uint64_t begin, end;

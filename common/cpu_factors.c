@@ -2,6 +2,8 @@
  * once a batch, so that both sides step from the values that the logits were made of. */
 #include "cpu_state.h"
 
+#include <math.h>
+
 #include "mem.h"
 
 size_t cpu_factors_shape(struct backend_state *state, size_t at)
@@ -60,6 +62,8 @@ void cpu_factors_release(struct backend_state *state)
 		mem_free(state->sides[s].factor_gradients);
 	}
 	mem_free(state->factors.ones);
+	if (state->factors.own_rows)
+		mem_free(state->factors.item_rows);
 	mem_free(state->factors.item_columns);
 }
 
@@ -135,25 +139,85 @@ void cpu_factors_step(struct backend_state *state, enum side_name which, const s
 
 /* ---- scoring ---- */
 
-int cpu_factors_columns(struct backend_state *state, struct error *error)
+void cpu_factors_refresh(struct backend_state *state, size_t first, size_t last)
+{
+	struct factor_part *part = &state->factors;
+	const struct item_features *features = state->options.features;
+	const struct matrix *table = &state->values.matrices[state->sides[SIDE_ITEM].factors];
+	for (size_t n = first; n < last && part->own_rows; n++) {
+		const struct matrix *of = &state->values.matrices[model_factor_matrix(&state->shape, FACTOR_FEATURES)];
+		float *row = part->item_rows + n * part->stride;
+		memcpy(row, table->values + n * part->stride, part->stride * sizeof *row);
+		for (uint32_t f = features->offsets[n]; f < features->offsets[n + 1]; f++)
+			state->kernels->add(row, of->values + features->features[f] * part->stride, part->stride);
+	}
+	for (size_t from = first; from < last; from += MODEL_LANES)
+		for (size_t k = 0; k < part->columns; k++)
+			for (size_t i = from; i < last && i < from + MODEL_LANES; i++)
+				part->item_columns[k * part->item_stride + i] = part->item_rows[i * part->stride + k];
+}
+
+enum { REFRESH_ITEMS = 256 };
+
+static void refresh_some(void *context, size_t task, size_t worker)
+{
+	struct backend_state *state = context;
+	const size_t first = task * REFRESH_ITEMS, items = state->shape.items;
+	(void)worker;
+	cpu_factors_refresh(state, first, first + REFRESH_ITEMS < items ? first + REFRESH_ITEMS : items);
+}
+
+int cpu_factors_items(struct backend_state *state, struct error *error)
 {
 	struct factor_part *part = &state->factors;
 	const struct matrix *table = &state->values.matrices[state->sides[SIDE_ITEM].factors];
 	part->item_stride = padded_to(state->shape.items, MODEL_LANES);
+	part->own_rows = state->shape.features > 0;
 	if (!part->item_columns)
 		part->item_columns = mem_alloc_zero(part->columns * part->item_stride, sizeof(float), error);
 	if (!part->item_columns)
 		return -1;
-	for (size_t first = 0; first < table->rows; first += BLOCK_ROWS)
-		for (size_t k = 0; k < part->columns; k++)
-			for (size_t i = first; i < table->rows && i < first + BLOCK_ROWS; i++)
-				part->item_columns[k * part->item_stride + i] = table->values[i * table->stride + k];
+	if (!part->item_rows)
+		part->item_rows = part->own_rows ? mem_alloc_zero((size_t)table->rows * part->stride, sizeof(float), error)
+		                                 : table->values;
+	if (!part->item_rows)
+		return -1;
+	pool_run(state->pool, (state->shape.items + REFRESH_ITEMS - 1) / REFRESH_ITEMS, refresh_some, state);
 	return 0;
+}
+
+void cpu_factors_pool(const struct backend_state *state, const uint32_t *items, size_t count, float factor,
+                      float *query)
+{
+	const struct matrix *table = &state->values.matrices[model_factor_matrix(&state->shape, FACTOR_HISTORY)];
+	for (size_t i = 0; i < count; i++)
+		state->catalogue_kernels->add_scaled(query, table->values + items[i] * table->stride, factor, table->stride);
+}
+
+/* A user's row, where there is one, and the mean of the history; of users with biases the columns (0, 1). */
+static void history_query(const struct backend_state *state, uint32_t user, float *query)
+{
+	const struct interactions *histories = state->options.histories;
+	const size_t stride = state->factors.stride, factors = state->shape.factors;
+	const int own = state->sides[SIDE_USER].factors;
+	size_t count = 0;
+	const uint32_t *items = user < histories->users ? interactions_of(histories, user, &count) : NULL;
+	memset(query, 0, stride * sizeof *query);
+	if (own != NO_MATRIX && user < state->shape.users)
+		memcpy(query, state->values.matrices[own].values + user * stride, stride * sizeof *query);
+	if (count > 0)
+		cpu_factors_pool(state, items, count, 1.0f / sqrtf((float)count), query);
+	query[factors] = 0.0f;
+	query[factors + 1] = 1.0f;
 }
 
 void cpu_factors_query(const struct backend_state *state, uint32_t user, float *query)
 {
 	const struct factor_part *part = &state->factors;
+	if (state->shape.kind == MODEL_HISTORY) {
+		history_query(state, user, query);
+		return;
+	}
 	const struct matrix *table = &state->values.matrices[state->sides[SIDE_USER].factors];
 	for (size_t n = 0; n < part->stride; n++)
 		query[n] = table->values[user * table->stride + n] * part->weight[n];
@@ -163,11 +227,10 @@ void cpu_factors_score(const struct backend_state *state, struct worker *worker,
                        const uint32_t *items, size_t count, float *scores)
 {
 	const struct factor_part *part = &state->factors;
-	const struct matrix *table = &state->values.matrices[state->sides[SIDE_ITEM].factors];
 	const size_t width = padded_to(count, MODEL_LANES);
 	for (size_t i = 0; i < count; i++)
 		for (size_t k = 0; k < part->columns; k++)
-			worker->columns[k * BLOCK_ROWS + i] = table->values[(size_t)items[i] * table->stride + k];
+			worker->columns[k * BLOCK_ROWS + i] = part->item_rows[items[i] * part->stride + k];
 	state->factor_kernels->dots(query, part->stride, part->columns, 1, worker->columns, BLOCK_ROWS, width,
 	                            part->bias ? part->bias[0] : 0.0f, worker->dots, FACTOR_COLUMNS_MAX);
 	memcpy(scores, worker->dots, count * sizeof *scores);

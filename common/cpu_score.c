@@ -49,7 +49,7 @@ static void project_items(void *context, size_t shard, size_t worker)
 
 static int make_item_parts(struct backend_state *state, struct error *error)
 {
-	if (state->has_factors && !state->items_current && cpu_factors_columns(state, error) < 0)
+	if (state->has_factors && !state->items_current && cpu_factors_items(state, error) < 0)
 		return -1;
 	if (!state->has_tower) {
 		state->items_current = true;

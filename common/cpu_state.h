@@ -1,5 +1,4 @@
-/* The inside of the CPU backend, shared by its own sources (backend_cpu.c, cpu_batch.c, cpu_train.c,
- * cpu_score.c) and nobody else.
+/* The inside of the CPU backend, shared by its own sources (backend_cpu.c and cpu_*.c) and nobody else.
  *
  * The first layer is split: W1 [u ; i] = W1u u + W1i i. Each half is computed once for every distinct user
  * and item of a batch; backward, the gradients of z1 are first summed per row and then multiplied once. The
@@ -68,6 +67,28 @@ struct factor_part {
 	/* Scoring: the items' factors, transposed [columns][item_stride], computed when the parameters change. */
 	float *item_columns;
 	size_t item_stride;
+	float *item_rows;         /* [items][stride]: the items' factors, those of their features added */
+	bool own_rows;            /* item_rows is not the table itself */
+};
+
+/* What training by users needs (cpu_catalogue.c). */
+struct catalogue {
+	size_t users, rows;       /* of a batch; rounded up to TILE_ROWS */
+	size_t items;             /* rounded up to BLOCK_ROWS */
+	size_t chunk, chunks;     /* items a task, and how many tasks */
+	float *queries, *query_gradients; /* [rows][stride] */
+	float *partials;          /* [chunks][rows][stride] */
+	float *scores;            /* [rows][items]: scores, then their gradients */
+	float *item_gradients;    /* [items][stride] */
+	float *feature_gradients; /* [features][stride] */
+	double *losses;
+	float *norms;             /* 1 / sqrt(items put in) */
+	void *inputs, *uses;      /* uint32_t: items put in, user by user; users, item by item */
+	size_t input_capacity, use_capacity;
+	size_t *starts;           /* of each user's inputs */
+	uint32_t *use_starts;     /* of each item's uses */
+	uint32_t *cold;           /* items without interactions, where there are features */
+	size_t cold_count;
 };
 
 /* A stretch of the dense block that one task reduces, steps and transposes. */
@@ -95,6 +116,7 @@ struct backend_state {
 	const struct kernels *kernels;
 	const struct loss_kernels *losses;
 	const struct factor_kernels *factor_kernels;
+	const struct catalogue_kernels *catalogue_kernels;
 	struct pool *pool;
 	struct parameters values, moment1, moment2; /* embeddings live here, in the model's own layout */
 
@@ -112,6 +134,7 @@ struct backend_state {
 	bool has_tower, has_factors;
 	struct tower tower;
 	struct factor_part factors;
+	struct catalogue catalogue;
 	struct side sides[SIDES];
 	struct worker *workers;
 	size_t worker_count;
@@ -146,6 +169,16 @@ void cpu_batch_index(struct backend_state *state, struct batch *batch, enum side
 void cpu_run(struct backend_state *state, bool in_line, size_t shards,
              void (*work)(void *context, size_t shard, size_t worker), void *context);
 
+/* cpu_dense.c */
+enum direction { PACK, UNPACK };
+/* Lays out and allocates the dense block of the state's shape. */
+MUST_CHECK int cpu_dense_init(struct backend_state *state, struct error *error);
+/* Moves dense layers between the model's matrices and `block`. */
+void cpu_dense_move(struct backend_state *state, enum direction direction, float *block,
+                    const struct parameters *parameters);
+/* Brings the transposed weights up to date. */
+void cpu_dense_transpose(struct backend_state *state);
+
 /* cpu_factors.c */
 /* Lays out what the dense block holds of the factors from `at` on; returns where it ends. */
 size_t cpu_factors_shape(struct backend_state *state, size_t at);
@@ -164,13 +197,26 @@ void cpu_factors_backward(struct backend_state *state, const struct batch *batch
 /* Gradients and Adam for rows [first, first + count) of a side's index. */
 void cpu_factors_step(struct backend_state *state, enum side_name which, const struct batch *batch, size_t first,
                       size_t count, struct worker *worker);
-/* Scoring: the transposed factors of all items; a user's query; scores of a block of listed items. */
-MUST_CHECK int cpu_factors_columns(struct backend_state *state, struct error *error);
+/* Brings item_rows and item_columns up to date, room for them included; of rows [first, last) alone. */
+MUST_CHECK int cpu_factors_items(struct backend_state *state, struct error *error);
+void cpu_factors_refresh(struct backend_state *state, size_t first, size_t last);
+/* Adds the items of a history, each times `factor`, to a user's vector. */
+void cpu_factors_pool(const struct backend_state *state, const uint32_t *items, size_t count, float factor,
+                      float *query);
+/* Scoring: a user's query; scores of a block of listed items. */
 void cpu_factors_query(const struct backend_state *state, uint32_t user, float *query);
 void cpu_factors_score(const struct backend_state *state, struct worker *worker, const float *query,
                        const uint32_t *items, size_t count, float *scores);
 
+/* cpu_catalogue.c */
+MUST_CHECK int cpu_catalogue_init(struct backend_state *state, struct error *error);
+void cpu_catalogue_release(struct backend_state *state);
+int cpu_catalogue_train(struct backend_state *state, const struct train_span *span, struct train_result *result,
+                        struct error *error);
+
 /* cpu_train.c */
+/* Adam's constants for the state's step. */
+void cpu_set_adam(struct backend_state *state, double rate);
 int cpu_train(struct backend_state *state, const struct train_span *span, struct train_result *result,
               struct error *error);
 

@@ -257,7 +257,7 @@ static void table_step(void *context, size_t shard, size_t worker)
 		step_table(state, (size_t)side->factors, side->factor_gradients, first, state->factors.fixed[which]);
 }
 
-static void set_adam(struct backend_state *state, double rate)
+void cpu_set_adam(struct backend_state *state, double rate)
 {
 	const struct optimizer_options *o = &state->options.optimizer;
 	const double t = (double)state->step;
@@ -277,7 +277,7 @@ static void train_batch(struct step *step, double rate, struct train_result *res
 	const struct batch *batch = step->batch;
 	const bool in_line = batch->samples < INLINE_SAMPLES;
 	state->step++;
-	set_adam(state, rate);
+	cpu_set_adam(state, rate);
 	state->region_shards[REGION_TOWER] = shards_of(blocks_of(state, batch));
 	for (int s = 0; s < SIDES; s++) {
 		step->side_chunks[s] = chunks_of(batch->sides[s].count);
@@ -308,6 +308,8 @@ int cpu_train(struct backend_state *state, const struct train_span *span, struct
 	*result = (struct train_result){0};
 	if (size == 0)
 		return error_set(error, CODE_BUG, "this backend was opened for scoring only");
+	if (state->options.loss == LOSS_CATALOGUE)
+		return cpu_catalogue_train(state, span, result, error);
 	if (span->begin >= span->end)
 		return 0;
 	struct batch *batch = &state->batches[0], *next = &state->batches[1];

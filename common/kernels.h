@@ -141,6 +141,26 @@ struct factor_kernels {
 	             size_t column_stride, size_t width, float bias, float *out, size_t out_stride);
 };
 
+/* ---- softmax over a catalogue ---- */
+
+struct catalogue_kernels {
+	/* scores[0 .. padded_to(items, 16)), -infinity behind `items`, becomes exp(score - the largest) / their sum;
+	 * returns log of that sum plus the largest. */
+	double (*softmax)(float *scores, size_t items);
+
+	/* out[b][k] = sum over n < depth of gradients[b][n] * rows[n][k], b < users (a multiple of TILE_ROWS). */
+	void (*back_to_users)(const float *gradients, size_t gradient_stride, size_t users, const float *rows,
+	                      size_t stride, size_t depth, float *out);
+
+	/* out[n][k] = sum over b < depth of gradients[b][n] * queries[b][k], n < items (a multiple of TILE_ROWS). */
+	void (*back_to_items)(const float *gradients, size_t gradient_stride, size_t items, const float *queries,
+	                      size_t stride, size_t depth, float *out);
+
+	/* to[k] += factor * from[k] for a multiple of 16. */
+	void (*add_scaled)(float *to, const float *from, float factor, size_t count);
+};
+
+const struct catalogue_kernels *catalogue_kernels_of(enum isa isa);
 const struct loss_kernels *loss_kernels_of(enum isa isa);
 const struct factor_kernels *factor_kernels_of(enum isa isa);
 

@@ -4,6 +4,7 @@
 extern const struct kernels kernels_avx512, kernels_avx2, kernels_portable;
 extern const struct loss_kernels loss_kernels_avx512, loss_kernels_avx2, loss_kernels_portable;
 extern const struct factor_kernels factor_kernels_avx512, factor_kernels_avx2, factor_kernels_portable;
+extern const struct catalogue_kernels catalogue_kernels_avx512, catalogue_kernels_avx2, catalogue_kernels_portable;
 
 #define CHOOSE(family) \
 	static const struct family *const all[ISA_COUNT] = { \
@@ -24,6 +25,11 @@ const struct loss_kernels *loss_kernels_of(enum isa isa)
 const struct factor_kernels *factor_kernels_of(enum isa isa)
 {
 	CHOOSE(factor_kernels);
+}
+
+const struct catalogue_kernels *catalogue_kernels_of(enum isa isa)
+{
+	CHOOSE(catalogue_kernels);
 }
 
 void tower_scratch(struct tower *tower)

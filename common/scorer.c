@@ -16,13 +16,46 @@ int scorer_open_model(struct scorer *scorer, const char *path, const char *devic
 		parameters_copy(&scorer->model.parameters, &scorer->model.best);
 	else if (scorer->model.has_average)
 		parameters_copy(&scorer->model.parameters, &scorer->model.average);
-	scorer->state = scorer->backend->open(&scorer->model.shape, &scorer->model.parameters, options, error);
-	return scorer->state ? 0 : -1;
+	scorer->options = *options;
+	return 0;
 }
 
 void scorer_open_baseline(struct scorer *scorer, enum scorer_kind kind, uint64_t seed)
 {
 	*scorer = (struct scorer){.kind = kind, .seed = seed};
+}
+
+bool scorer_needs_history(const struct scorer *scorer)
+{
+	return scorer->kind == SCORE_BY_SIMILARITY ||
+	       (scorer->kind == SCORE_BY_MODEL && scorer->model.shape.kind == MODEL_HISTORY);
+}
+
+bool scorer_takes_history(const struct scorer *scorer)
+{
+	return scorer_needs_history(scorer) ||
+	       (scorer->kind == SCORE_BY_MODEL && scorer->model.shape.kind == MODEL_IALS);
+}
+
+const struct stream_info *scorer_ids(const struct scorer *scorer)
+{
+	return scorer->kind == SCORE_BY_MODEL ? &scorer->model.ids : &scorer->ids;
+}
+
+/* Nothing of users is in weights and in a model of histories alone: their ids need not even be of the same map. */
+bool scorer_serves_strangers(const struct scorer *scorer)
+{
+	return scorer_needs_history(scorer) && !(scorer->kind == SCORE_BY_MODEL && scorer->model.shape.user_part);
+}
+
+int scorer_start(struct scorer *scorer, const struct interactions *history, struct error *error)
+{
+	scorer->history = history;
+	if (scorer->kind != SCORE_BY_MODEL)
+		return 0;
+	scorer->options.histories = history;
+	scorer->state = scorer->backend->open(&scorer->model.shape, &scorer->model.parameters, &scorer->options, error);
+	return scorer->state ? 0 : -1;
 }
 
 void scorer_release(struct scorer *scorer)

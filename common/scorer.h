@@ -18,22 +18,33 @@ struct scorer {
 	enum scorer_kind kind;
 	struct model_file model;        /* SCORE_BY_MODEL */
 	const struct backend *backend;
-	struct backend_state *state;
+	struct backend_options options;
+	struct backend_state *state;    /* once started */
 	uint64_t seed;                  /* SCORE_BY_RANDOM: scores depend on (seed, user, item) */
 	struct similarity similarity;   /* SCORE_BY_SIMILARITY */
 	struct stream_info ids;         /* what the weights are of */
-	const struct interactions *history; /* borrowed, set by the caller before the first score; users without one
-	                                       score 0 everywhere */
+	const struct interactions *history; /* borrowed; users without one score 0 everywhere */
 	struct pool *pool;
 };
 
-/* Reads the model at `path` and opens a backend for it. */
+/* Reads the model at `path` and finds a backend for it. */
 MUST_CHECK int scorer_open_model(struct scorer *scorer, const char *path, const char *device,
                                  const struct backend_options *options, struct error *error);
 /* Reads the weights at `path`. Of backend_options, threads and isa are used. */
 MUST_CHECK int scorer_open_similarity(struct scorer *scorer, const char *path, const struct backend_options *options,
                                       struct error *error);
 void scorer_open_baseline(struct scorer *scorer, enum scorer_kind kind, uint64_t seed);
+
+/* Whether the scores need the users' histories: weights and models of histories do, ials can use them. */
+bool scorer_needs_history(const struct scorer *scorer);
+bool scorer_takes_history(const struct scorer *scorer);
+
+/* The id spaces that the scores are of, and whether users beyond them can be scored by their history. */
+const struct stream_info *scorer_ids(const struct scorer *scorer);
+bool scorer_serves_strangers(const struct scorer *scorer);
+
+/* Before the first score: `history` (borrowed; NULL: none) is what users interacted with. */
+MUST_CHECK int scorer_start(struct scorer *scorer, const struct interactions *history, struct error *error);
 void scorer_release(struct scorer *scorer);
 
 /* Scores each of `count` lists and puts it in order: descending score, ties by ascending item. */

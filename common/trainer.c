@@ -54,6 +54,7 @@ static int open_backend(struct trainer *trainer, struct error *error)
 		.threads = options->threads, .isa = options->isa, .optimizer = options->optimizer,
 		.seed = options->seed, .ratio = options->ratio, .batch_groups = (uint32_t)groups,
 		.loss = options->loss, .item_offsets = trainer->item_offsets,
+		.histories = trainer->inputs->train, .features = trainer->inputs->features,
 	};
 	trainer->state = trainer->backend->open(&trainer->model->shape, &trainer->model->parameters, &backend, error);
 	if (!trainer->state)

@@ -44,6 +44,7 @@ struct trainer_inputs {
 	struct stream_reader *samples;     /* an open stream of samples; NULL when `train` is given */
 	struct interactions *known;        /* kept out of validation candidates beside the training positives, which
 	                                      are added to it; NULL: those alone */
+	const struct item_features *features; /* of the model's items; NULL when it has none */
 	const struct interactions *valid;  /* truth of the validation; NULL: no validation */
 	const char *checkpoint_path;       /* NULL: none */
 	struct output *log;                /* TSV, one row an epoch; NULL: none */

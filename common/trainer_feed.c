@@ -3,6 +3,7 @@
 #include <inttypes.h>
 
 #include "mem.h"
+#include "rng.h"
 #include "trainer_internal.h"
 
 void trainer_digest(const struct interactions *interactions, char text[TRAINER_DIGEST_SIZE])
@@ -51,8 +52,38 @@ static int init_sampler(struct trainer *trainer, const struct interactions *trai
 	return sampler_init(&trainer->feed.sampler, train, &options, error);
 }
 
+/* Training by users: an epoch is every user that has interactions, once. */
+static int init_users(struct trainer *trainer, struct error *error)
+{
+	struct feed *feed = &trainer->feed;
+	const struct interactions *train = trainer->inputs->train;
+	for (uint32_t user = 0; user < train->users; user++)
+		feed->positives += train->offsets[user + 1] > train->offsets[user];
+	feed->order = mem_alloc(feed->positives, sizeof *feed->order, error);
+	feed->permutation = mem_alloc(feed->positives, sizeof *feed->permutation, error);
+	return feed->order && feed->permutation ? 0 : -1;
+}
+
+static void order_users(struct trainer *trainer)
+{
+	struct feed *feed = &trainer->feed;
+	const struct interactions *train = trainer->inputs->train;
+	size_t place = 0;
+	rng_permutation(trainer->options->seed, rng_stream(RNG_SHUFFLE, trainer->at.epoch), 0, feed->permutation,
+	                feed->positives);
+	for (uint32_t user = 0; user < train->users; user++)
+		if (train->offsets[user + 1] > train->offsets[user])
+			feed->order[feed->permutation[place++]] = user;
+}
+
 int feed_init(struct trainer *trainer, struct error *error)
 {
+	if (trainer->options->loss == LOSS_CATALOGUE) {
+		if (trainer->inputs->samples)
+			return error_set(error, CODE_USAGE, "training against the whole catalogue needs interactions, not samples "
+			                 "of them");
+		return init_users(trainer, error);
+	}
 	if (trainer->inputs->samples)
 		return init_stream(trainer, error);
 	trainer->feed.positives = trainer->inputs->train->count;
@@ -69,12 +100,16 @@ void feed_release(struct feed *feed)
 	mem_free(feed->pair_items);
 	mem_free(feed->users);
 	mem_free(feed->items);
+	mem_free(feed->order);
+	mem_free(feed->permutation);
 }
 
 void feed_start_epoch(struct trainer *trainer)
 {
 	if (trainer->feed.has_sampler)
 		sampler_start_epoch(&trainer->feed.sampler, trainer->at.epoch);
+	if (trainer->feed.order)
+		order_users(trainer);
 }
 
 /* Keeps one positive of the first epoch. Room grows with what has come: a count in a header proves nothing. */
@@ -110,6 +145,10 @@ static int read_groups(struct trainer *trainer, uint64_t count, struct error *er
 
 int feed_span(struct trainer *trainer, struct train_span *span, struct error *error)
 {
+	if (trainer->feed.order) {
+		span->users = trainer->feed.order + span->begin;
+		return 0;
+	}
 	if (!trainer->feed.stream) {
 		span->sampler = &trainer->feed.sampler;
 		return 0;

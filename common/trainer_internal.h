@@ -20,6 +20,8 @@ struct feed {
 	uint64_t positives;               /* groups in an epoch */
 	uint64_t taken;                   /* groups read from the stream so far */
 	uint32_t *users, *items;          /* a span's groups out of the stream */
+	uint32_t *order;                  /* training by users: those with interactions, in the epoch's order */
+	uint32_t *permutation;
 };
 
 /* How far training has come: what a checkpoint must hold beside parameters and moments. */

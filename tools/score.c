@@ -25,8 +25,8 @@ static const struct option_spec table[] = {
 	 "Item-to-item weights (from item-sim) that give the scores: an item's is the sum of what the user's history says "
 	 "of it.", 0, 0, NULL},
 	{'H', "history", OPTION_LIST, AT(history), "FILE",
-	 "With --similarity: the interactions that are the users' histories; may be repeated. Users without any score 0 "
-	 "everywhere.", 0, 0, NULL},
+	 "With --similarity, and with models of history and ials: the interactions that are the users' histories; may be "
+	 "repeated. They may be those of users that the model was never trained on.", 0, 0, NULL},
 	{0, "by", OPTION_CHOICE, AT(by), NULL,
 	 "What gives the scores: the model, the items' popularity in training, nothing but chance, or --similarity (which "
 	 "need not be said). Popularity and chance are the baselines that every result is printed beside.", 0, 0,
@@ -101,8 +101,10 @@ static int check_options(const struct options *o, size_t operands, struct error 
 		return error_set(error, CODE_USAGE, "--model is missing (or --similarity, --by popularity, --by random)");
 	if (o->by == SCORE_BY_SIMILARITY && (!o->similarity || !o->history.count))
 		return error_set(error, CODE_USAGE, "scores by similarity need --similarity and --history");
-	if (o->by != SCORE_BY_SIMILARITY && (o->similarity || o->history.count))
+	if (o->by != SCORE_BY_SIMILARITY && o->similarity)
 		return error_set(error, CODE_USAGE, "--similarity and --history do not go with --by %s", by_choices[o->by]);
+	if ((o->by == SCORE_BY_POPULARITY || o->by == SCORE_BY_RANDOM) && o->history.count)
+		return error_set(error, CODE_USAGE, "--history does not go with --by %s", by_choices[o->by]);
 	if (o->by != SCORE_BY_MODEL && o->model)
 		return error_set(error, CODE_USAGE, "--model and --by %s exclude each other", by_choices[o->by]);
 	if (o->all_items && operands)
@@ -152,22 +154,42 @@ static int write_lists(struct run *run, size_t count, struct error *error)
 	return 0;
 }
 
-/* The users' histories. The weights' items must be those of run->info or what these grew from; users may be others,
- * since nothing of them is in the weights. */
-static int read_history(struct run *run, const char *name, struct error *error)
+/* The scores' items must be those of run->info or what these grew from; so must its users, unless nothing of them
+ * is in the scores. */
+static int check_ids(const struct run *run, const char *name, struct error *error)
 {
 	const struct options *o = run->options;
-	const struct id_space *made_of = &run->scorer.ids.items;
-	if (run->scorer.kind != SCORE_BY_SIMILARITY)
-		return 0;
-	if (interactions_read_known(&run->history, o->history.items, o->history.count, name, &run->info, NULL, error) < 0)
-		return -1;
-	if (!id_space_extends(&run->info.items, made_of))
+	const struct stream_info *ids = scorer_ids(&run->scorer);
+	const char *scores = o->model ? o->model : o->similarity;
+	if (!scorer_takes_history(&run->scorer) || !o->history.count)
+		return records_same_ids(scores, ids, name, &run->info, error);
+	if (!id_space_extends(&run->info.items, &ids->items))
 		return error_set(error, CODE_DATA, "%s and %s are of different items: %u ids (%.8s) and %u (%.8s), expected "
-		                 "the same id map or one that grew from it", o->similarity, name, made_of->count,
-		                 made_of->digest, run->info.items.count, run->info.items.digest);
-	run->scorer.history = &run->history;
+		                 "the same id map or one that grew from it", scores, name, ids->items.count,
+		                 ids->items.digest, run->info.items.count, run->info.items.digest);
+	if (!scorer_serves_strangers(&run->scorer) && !id_space_extends(&run->info.users, &ids->users))
+		return error_set(error, CODE_DATA, "%s and %s are of different users: expected the same id map or one that "
+		                 "grew from it", scores, name);
 	return 0;
+}
+
+/* Reads the users' histories, if any, and makes the scorer ready. `name` has given run->info; NULL: nothing has, and
+ * there are no histories. */
+static int start_scorer(struct run *run, const char *name, struct error *error)
+{
+	const struct options *o = run->options;
+	const bool has_history = o->history.count > 0;
+	if (scorer_needs_history(&run->scorer) && !has_history)
+		return error_set(error, CODE_USAGE, "%s: a model of histories needs --history", o->model);
+	if (has_history && !scorer_takes_history(&run->scorer))
+		return error_set(error, CODE_USAGE, "%s: a model of kind %s makes no use of --history", o->model,
+		                 model_kind_names[run->scorer.model.shape.kind]);
+	if (has_history &&
+	    interactions_read_known(&run->history, o->history.items, o->history.count, name, &run->info, NULL, error) < 0)
+		return -1;
+	if (name && (o->model || o->similarity) && check_ids(run, name, error) < 0)
+		return -1;
+	return scorer_start(&run->scorer, has_history ? &run->history : NULL, error);
 }
 
 /* ---- the filter ---- */
@@ -195,10 +217,7 @@ static int score_stream(struct run *run, struct error *error)
 	if (stream_reader_open(&reader, run->lists_path, STREAM_LISTS, error) < 0 ||
 	    records_info(&reader, &run->info, error) < 0)
 		goto out;
-	if (run->scorer.kind == SCORE_BY_MODEL &&
-	    records_same_ids(run->options->model, &run->scorer.model.ids, run->lists_path, &run->info, error) < 0)
-		goto out;
-	if (read_history(run, run->lists_path, error) < 0)
+	if (start_scorer(run, run->lists_path, error) < 0)
 		goto out;
 	result = filter_lists(run, &reader, error);
 out:
@@ -212,12 +231,14 @@ static int read_all_known(struct run *run, struct error *error)
 {
 	const struct options *o = run->options;
 	const char *name = o->model ? o->model : o->history.count ? o->history.items[0] : o->known.items[0];
-	if (run->scorer.kind == SCORE_BY_MODEL) {
+	const bool by_model_alone = run->scorer.kind == SCORE_BY_MODEL && !o->history.count;
+	if (start_scorer(run, by_model_alone ? NULL : name, error) < 0)
+		return -1;
+	if (by_model_alone) {
 		run->info = run->scorer.model.ids;
 		run->scorer.model.ids = (struct stream_info){0};
 	}
-	if (read_history(run, name, error) < 0 ||
-	    interactions_read_known(&run->known, o->known.items, o->known.count, name, &run->info, &run->popularity,
+	if (interactions_read_known(&run->known, o->known.items, o->known.count, name, &run->info, &run->popularity,
 	                            error) < 0)
 		return -1;
 	return o->truth ? interactions_read_known(&run->truth, &o->truth, 1, name, &run->info, NULL, error) : 0;

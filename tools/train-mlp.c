@@ -1,23 +1,26 @@
 /* train-mlp: samples or interactions in, a model out. */
 #include <unistd.h>
 
+#include "feature_table.h"
 #include "options.h"
+#include "recipe.h"
 #include "trainer.h"
+#include "warm_start.h"
 
 struct options {
-	const char *layers, *valid, *checkpoint, *init_from, *log, *out, *isa, *device;
-	struct text_list known;
+	const char *layers, *valid, *checkpoint, *log, *out, *isa, *device, *movies, *genres, *items;
+	struct text_list known, init_from;
 	int64_t factors, epochs, batch, ratio, seed, threads, patience, candidates, checkpoint_batches, restarts;
 	double rate, warmup, average, alpha, weight_decay, dropout, beta1, beta2, epsilon, checkpoint_minutes;
 	int schedule, adam, model, loss;
-	bool resume, quiet;
+	bool resume, quiet, user_part;
 };
 
 static const char *const schedules[] = {"constant", "linear", "cosine", NULL};
 static const char *const adams[] = {"sparse", "dense", NULL};
-static const char *const losses[] = {"bce", "bpr", "softmax", NULL};
-static const struct options defaults = {
-	.factors = 64, .layers = "128-64-32-16-8-4-1", .epochs = 20, .batch = 640, .ratio = 4, .seed = 1, .patience = 5,
+static const char *const losses[] = {"bce", "bpr", "sampled-softmax", "softmax", NULL};
+static const struct options defaults = { /* the mlp's, as in recipe.c */
+	.layers = "128-64-32-16-8-4-1", .factors = 64, .epochs = 20, .batch = 640, .ratio = 4, .seed = 1, .patience = 5,
 	.candidates = 99, .restarts = 5, .rate = 1e-3, .average = 0.8, .weight_decay = 0.1,
 	.dropout = 0.1, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .isa = "auto", .device = "auto",
 };
@@ -33,14 +36,23 @@ static const struct option_spec table[] = {
 	 0, NULL},
 	{'m', "model", OPTION_CHOICE, AT(model), NULL, "What to train.", 0, 0, model_kind_names},
 	{'f', "factors", OPTION_INT, AT(factors), "N", "Dimension of the dot product's factors.", 1, 1000, NULL},
+	{0, "user-part", OPTION_FLAG, AT(user_part), NULL,
+	 "history: users have factors of their own beside those of their history.", 0, 0, NULL},
+	{0, "movies", OPTION_TEXT, AT(movies), "FILE",
+	 "history: titles and genres (movies.csv or u.item): genres and decades become a part of the items' factors, so "
+	 "that an item without interactions can be ranked.", 0, 0, NULL},
+	{0, "genres", OPTION_TEXT, AT(genres), "FILE", "Names of the genres of a u.item (u.genre).", 0, 0, NULL},
+	{0, "items", OPTION_TEXT, AT(items), "FILE", "With --movies: the items' id map.", 0, 0, NULL},
 	{0, "loss", OPTION_CHOICE, AT(loss), NULL,
-	 "bce: binary cross-entropy of each sample; bpr: the positive against each of its negatives; softmax: against "
-	 "all of them at once.", 0, 0, losses},
+	 "bce: cross-entropy of each sample by itself; bpr: the positive against each of its negatives; sampled-softmax: "
+	 "against all of them at once, corrected by log of how often they are drawn; softmax (mf, history): all items of "
+	 "a user at once against the whole catalogue, no negatives drawn, --batch counts users.", 0, 0, losses},
 	{'l', "layers", OPTION_TEXT, AT(layers), "WIDTHS",
 	 "Widths of the tower: the two embeddings together, the hidden layers, 1.", 0, 0, NULL},
 	{'e', "epochs", OPTION_INT, AT(epochs), "N", "Passes over the positives.", 1, 100000, NULL},
 	{'b', "batch", OPTION_INT, AT(batch), "N",
-	 "Samples in a batch, negatives counted; a positive and its negatives stay together.", 1, 16e6, NULL},
+	 "Samples in a batch, negatives counted; a positive and its negatives stay together. Users with --loss softmax.",
+	 1, 16e6, NULL},
 	{0, "lr", OPTION_REAL, AT(rate), "X", "Learning rate of Adam.", 1e-12, 10, NULL},
 	{0, "schedule", OPTION_CHOICE, AT(schedule), NULL,
 	 "How the rate goes: constant, or falling to 0 at the last batch.", 0, 0, schedules},
@@ -54,7 +66,9 @@ static const struct option_spec table[] = {
 	{0, "weight-decay", OPTION_REAL, AT(weight_decay), "X",
 	 "Decoupled weight decay (AdamW), on embedding rows when they are touched and on the tower's weights.", 0, 1000,
 	 NULL},
-	{0, "dropout", OPTION_REAL, AT(dropout), "P", "Share of hidden activations dropped in training.", 0, 0.95, NULL},
+	{0, "dropout", OPTION_REAL, AT(dropout), "P",
+	 "Share of hidden activations dropped in training; history: of a history's items left out to be found again.", 0,
+	 0.95, NULL},
 	{0, "adam", OPTION_CHOICE, AT(adam), NULL,
 	 "sparse steps the embedding rows that a batch touches, as PyTorch's SparseAdam; dense steps every row, as its "
 	 "Adam.", 0, 0, adams},
@@ -75,8 +89,9 @@ static const struct option_spec table[] = {
 	 "Write --checkpoint every N batches as well; 0: only after epochs.", 0, 1e15, NULL},
 	{0, "resume", OPTION_FLAG, AT(resume), NULL,
 	 "Go on from --checkpoint when it exists: the model's bytes are those of an uninterrupted run.", 0, 0, NULL},
-	{'i', "init-from", OPTION_TEXT, AT(init_from), "MODEL",
-	 "Start from this model (warm start); users and items added since get fresh rows.", 0, 0, NULL},
+	{'i', "init-from", OPTION_LIST, AT(init_from), "MODEL",
+	 "Start from this model (warm start); users and items added since get fresh rows. mf and history can start from "
+	 "ials, neumf from an mlp and a gmf (twice).", 0, 0, NULL},
 	{0, "log", OPTION_TEXT, AT(log), "FILE", "A TSV row for each epoch.", 0, 0, NULL},
 	{'j', "threads", OPTION_INT, AT(threads), "N", "Threads; 0: one a processor. Never changes a byte.", 0, 1024,
 	 NULL},
@@ -88,21 +103,27 @@ static const struct option_spec table[] = {
 
 static const struct tool_spec tool = {
 	.name = "train-mlp",
-	.summary = "train a neural recommender",
+	.summary = "train a recommender",
 	.operands = "INPUT",
 	.description =
-		"Trains user and item embeddings and a ReLU tower over them (He et al. 2017) with binary "
-		"cross-entropy and Adam, and writes the model as safetensors.\n\n"
+		"Trains one of several models with Adam and writes it as safetensors: mlp, user and item embeddings and a "
+		"ReLU tower over them (He et al. 2017); gmf, a weighted product of factors, and neumf, the sum of both; mf, a "
+		"biased dot product; history, a dot product whose user is the mean of the items in the user's history, which "
+		"serves users it was never trained on; ials, a dot product by weighted alternating least squares.\n\n"
+		"Defaults are the mlp's; other models come with their own loss, factors, epochs, batch, rate, decay, dropout "
+		"and average (recdump shows what a model was trained with).\n\n"
 		"INPUT is a stream of interactions, from which negatives are drawn here, or a stream of samples "
 		"from sample-neg (- is stdin): both give the same bytes. With samples, the ratio, epochs, seed "
-		"and alpha are theirs.\n\n"
+		"and alpha are theirs. Losses over the whole catalogue need interactions.\n\n"
 		"A loss or weight that is not finite ends training with an error, the last checkpoint kept. A "
 		"tower that has died is detected after each epoch and begun anew.",
 	.examples =
 		"train-mlp --valid valid.rec -o model.safetensors train.rec\n"
 		"  The default recipe, the best epoch kept.\n"
 		"sample-neg --ratio 4 --epochs 20 train.rec | train-mlp --valid valid.rec -o model.safetensors -\n"
-		"  The same through a pipe.",
+		"  The same through a pipe.\n"
+		"train-mlp --model history --valid valid.rec -o history.safetensors train.rec\n"
+		"  A model that can score users it has never seen, by their history: score --history.",
 	.see_also = "sample-neg(1), score(1), recdump(1)",
 	.options = table,
 	.option_count = COUNT_OF(table),
@@ -121,6 +142,7 @@ struct run {
 	bool from_samples, warm;
 	uint64_t positives;
 	struct model_file model;
+	struct feature_table features;
 	struct output out, log;
 };
 
@@ -216,8 +238,8 @@ static int new_metadata(struct run *run, struct error *error)
 {
 	static const char *const skip[] = {"out", "valid", "known", "checkpoint", "checkpoint-minutes",
 	                                   "checkpoint-batches", "resume", "init-from", "log", "threads", "isa",
-	                                   "device", "quiet", NULL};
-	char options[1024], text[32];
+	                                   "device", "quiet", "movies", "genres", "items", NULL};
+	char options[1024], text[32], digest[FEATURE_DIGEST_SIZE];
 	options_describe(&tool, run->options, skip, options, sizeof options);
 	run->model.metadata = json_pack("{s:s, s:s}", "tool", tool.name, "options", options);
 	if (!run->model.metadata)
@@ -230,6 +252,10 @@ static int new_metadata(struct run *run, struct error *error)
 		note_digest(run, "valid", &run->valid);
 	if (run->options->known.count)
 		note_digest(run, "known", &run->known);
+	if (run->features.offsets) {
+		feature_table_digest(&run->features, digest);
+		json_object_set_new(run->model.metadata, "item_features", json_string(digest));
+	}
 	return 0;
 }
 
@@ -239,81 +265,27 @@ static int new_shape(struct run *run, struct error *error)
 		return -1;
 	run->model.shape.kind = (enum model_kind)run->options->model;
 	run->model.shape.factors = (uint32_t)run->options->factors;
+	run->model.shape.user_part = run->options->user_part;
+	run->model.shape.features = run->features.view.count;
 	run->model.shape.users = run->model.ids.users.count;
 	run->model.shape.items = run->model.ids.items.count;
 	return parameters_init(&run->model.parameters, &run->model.shape, error);
 }
 
-static int copy_model(struct run *run, const struct model_file *old, const char *path, struct error *error)
-{
-	const struct parameters *from = &old->parameters;
-	char layers[256], old_layers[256];
-	model_shape_print(&run->model.shape, layers, sizeof layers);
-	model_shape_print(&old->shape, old_layers, sizeof old_layers);
-	if (strcmp(layers, old_layers) != 0)
-		return error_set(error, CODE_DATA, "%s: a tower of %s, expected %s", path, old_layers, layers);
-	if (!id_space_extends(&run->model.ids.users, &old->ids.users) ||
-	    !id_space_extends(&run->model.ids.items, &old->ids.items))
-		return error_set(error, CODE_DATA, "%s: its ids are not those of the data, nor ones that the data's id maps "
-		                 "grew from (encode-ids --update keeps them)", path);
-	json_object_set(run->model.metadata, "init", json_object_get(old->metadata, "digest"));
-	for (size_t m = 0; m < from->count; m++)
-		memcpy(run->model.parameters.matrices[m].values, from->matrices[m].values,
-		       (size_t)from->matrices[m].rows * from->matrices[m].stride * sizeof(float));
-	return 0;
-}
-
 static int first_parameters(struct run *run, struct error *error)
 {
 	const struct options *o = run->options;
-	struct model_file old = {0};
-	int result = new_shape(run, error);
-	if (result == 0)
-		result = new_metadata(run, error);
-	if (result == 0 && o->init_from) {
-		run->warm = true;
-		result = model_read(&old, o->init_from, error);
-		if (result == 0)
-			result = copy_model(run, &old, o->init_from, error);
-	}
-	if (result == 0)
-		model_init_values(&run->model.shape, &run->model.parameters, (uint64_t)o->seed, 0, (uint32_t)o->ratio,
-		                  old.shape.users, old.shape.items, run->warm);
-	model_file_release(&old);
-	return result;
+	struct warm_start start = {0};
+	if (new_shape(run, error) < 0 || new_metadata(run, error) < 0 ||
+	    warm_start_from(&start, &run->model, o->init_from.items, o->init_from.count, error) < 0)
+		return -1;
+	run->warm = start.models > 0;
+	model_init_values(&run->model.shape, &run->model.parameters, (uint64_t)o->seed, 0, (uint32_t)o->ratio,
+	                  start.users, start.items, run->warm);
+	return 0;
 }
 
 /* ---- resuming ---- */
-
-static int same_text(const char *path, const json_t *theirs, const json_t *ours, const char *key, struct error *error)
-{
-	const json_t *a = json_object_get(theirs, key), *b = json_object_get(ours, key);
-	if (a == b || json_equal(a, b))
-		return 0;
-	return error_set(error, CODE_USAGE, "%s: cannot resume: \"%s\" was '%s' in the checkpoint, now it is '%s'", path, key,
-	                 a ? json_string_value(a) : "", b ? json_string_value(b) : "");
-}
-
-static int load_checkpoint(struct run *run, struct error *error)
-{
-	static const char *const keys[] = {"options", "seed", "positives", "valid", "known", "init"};
-	const char *path = run->options->checkpoint;
-	struct model_file saved = {0};
-	int result = model_read(&saved, path, error);
-	if (result == 0 && !saved.is_checkpoint)
-		result = error_set(error, CODE_DATA, "%s: a model, expected a checkpoint", path);
-	if (result == 0)
-		result = records_same_ids(path, &saved.ids, "the training data", &run->model.ids, error);
-	for (size_t k = 0; result == 0 && k < COUNT_OF(keys); k++)
-		result = same_text(path, saved.metadata, run->model.metadata, keys[k], error);
-	if (result == 0) {
-		model_file_release(&run->model);
-		run->model = saved;
-		return 0;
-	}
-	model_file_release(&saved);
-	return -1;
-}
 
 static int load_start(struct run *run, struct error *error)
 {
@@ -323,15 +295,38 @@ static int load_start(struct run *run, struct error *error)
 	if (!o->resume)
 		return 0;
 	if (access(o->checkpoint, F_OK) == 0)
-		return load_checkpoint(run, error);
+		return warm_start_resume(&run->model, o->checkpoint, error);
 	note("%s: no checkpoint yet, starting afresh", o->checkpoint);
 	return 0;
 }
 
 /* ---- the run ---- */
 
+static void follow_recipe(struct options *o, const struct operands *operands)
+{
+	const struct recipe *recipe = recipe_of((enum model_kind)o->model);
+#define FOLLOW(member, name) \
+	if (!option_given(&tool, operands, name)) \
+		o->member = recipe->member;
+	FOLLOW(loss, "loss")
+	FOLLOW(factors, "factors")
+	FOLLOW(epochs, "epochs")
+	FOLLOW(batch, "batch")
+	FOLLOW(rate, "lr")
+	FOLLOW(weight_decay, "weight-decay")
+	FOLLOW(dropout, "dropout")
+	FOLLOW(average, "average")
+#undef FOLLOW
+	if (o->loss == LOSS_CATALOGUE)
+		o->ratio = 0;
+}
+
 static int check_options(const struct options *o, struct error *error)
 {
+	if (o->movies && (o->model != MODEL_HISTORY || !o->items))
+		return error_set(error, CODE_USAGE, "--movies is for --model history, and needs --items");
+	if (o->user_part && o->model != MODEL_HISTORY)
+		return error_set(error, CODE_USAGE, "--user-part is for --model history");
 	if (!o->out || strcmp(o->out, "-") == 0)
 		return error_set(error, CODE_USAGE, "--out FILE is required (a model cannot go down a pipe)");
 	if (o->resume && !o->checkpoint)
@@ -365,6 +360,7 @@ static int train(struct run *run, struct error *error)
 	const struct trainer_inputs inputs = {
 		.train = run->from_samples ? NULL : &run->train,
 		.samples = run->from_samples ? &run->samples : NULL,
+		.features = run->features.offsets ? &run->features.view : NULL,
 		.known = o->known.count ? &run->known : NULL,
 		.valid = o->valid ? &run->valid : NULL,
 		.checkpoint_path = o->checkpoint,
@@ -374,7 +370,8 @@ static int train(struct run *run, struct error *error)
 	/* Before the hours of training, not after them. */
 	if (output_open(&run->out, o->out, error) < 0 || (o->log && output_open(&run->log, o->log, error) < 0))
 		return -1;
-	if (trainer_run(&run->model, &options, &inputs, error) < 0 || model_write_to(&run->model, &run->out, error) < 0 ||
+	if (trainer_run(&run->model, &options, &inputs, error) < 0 ||
+	    (inputs.features && feature_table_fold(&run->model, inputs.features, error) < 0) || model_write_to(&run->model, &run->out, error) < 0 ||
 	    output_prepare(&run->out, error) < 0 || (o->log && output_commit(&run->log, error) < 0))
 		return -1;
 	return output_commit(&run->out, error);
@@ -391,9 +388,13 @@ int main(int argc, char **argv)
 		return CODE_OK;
 	if (verdict == OPTIONS_FAILED || check_options(&options, &error) < 0)
 		return error_report(&error);
+	follow_recipe(&options, &operands);
 	int result = open_input(&run, operands.items[0], &error);
 	if (result == 0)
 		result = read_others(&run, &error);
+	if (result == 0 && options.movies)
+		result = feature_table_read(&run.features, options.movies, options.genres, options.items,
+		                            run.model.ids.items.count, &error);
 	if (result == 0)
 		result = load_start(&run, &error);
 	if (result == 0)
@@ -403,6 +404,7 @@ int main(int argc, char **argv)
 	interactions_release(&run.valid);
 	interactions_release(&run.known);
 	model_file_release(&run.model);
+	feature_table_release(&run.features);
 	output_release(&run.out);
 	output_release(&run.log);
 	return result == 0 ? CODE_OK : error_report(&error);

@@ -1,0 +1,15 @@
+/* The recipes were picked on validation parts alone: docs/results.md tells how, and what they reach. */
+#include "recipe.h"
+
+const struct recipe *recipe_of(enum model_kind kind)
+{
+	static const struct recipe recipes[MODEL_KINDS] = {
+		[MODEL_MLP] = {LOSS_BINARY, 64, 20, 640, 1e-3, 0.1, 0.1, 0.8},
+		[MODEL_GMF] = {LOSS_BINARY, 64, 20, 640, 1e-3, 0.1, 0, 0.8},
+		[MODEL_NEUMF] = {LOSS_BINARY, 64, 20, 640, 1e-3, 0.1, 0.1, 0.8},
+		[MODEL_MF] = {LOSS_CATALOGUE, 256, 50, 120, 1e-2, 2, 0, 0.8},
+		[MODEL_HISTORY] = {LOSS_CATALOGUE, 256, 40, 120, 3e-3, 0.3, 0.5, 0.8},
+		[MODEL_IALS] = {LOSS_BINARY, 256, 8, 1, 1, 0, 0, 0},
+	};
+	return &recipes[kind];
+}

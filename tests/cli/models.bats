@@ -1,0 +1,162 @@
+#!/usr/bin/env bats
+# The models beside the tower, from training to lists: the same bytes however they are run, warm starts, users that a
+# model was never trained on, items that nobody interacted with; every refusal.
+# shellcheck disable=SC2154  # $stderr is set by run
+load helpers
+
+setup_file() {
+	cd "$BATS_FILE_TMPDIR" || return 1
+	synth-ratings -q --users 90 --items 120 --ratings 4000 --seed 3 --movies movies.csv -o ratings.csv
+	csvsplit -q ratings.csv
+	encode-ids -q --users users.ids --items items.ids train.csv valid.csv test.csv
+	sample-neg -q --candidates 50 --known train.rec --known valid.rec -o lists.rec test.rec
+}
+
+setup() {
+	fresh
+	F=$BATS_FILE_TMPDIR
+	small=(--quiet --factors 12 --epochs 3 --valid "$F/valid.rec")
+	kinds=(gmf neumf mf history)
+}
+
+loss_of() { awk -F '\t' 'END { print $2 }' "$1"; }
+figure() { awk -F '\t' -v m="$1" '$1 == m { print $2; exit }'; }
+
+# score_with MODEL LISTS OUT: histories for those who want them.
+score_with() {
+	local history=()
+	[ "$1" != history ] || history=(--history "$F/train.rec")
+	score -q -m "$1" "${history[@]}" -o "$3" "$2"
+}
+
+@test "every model and loss trains, is written, verified and scored; the loss falls" {
+	for kind in "${kinds[@]}"; do
+		losses=(bce bpr sampled-softmax softmax)
+		case $kind in
+		history) losses=(softmax) ;;
+		gmf | neumf) losses=(bce bpr sampled-softmax) ;;
+		esac
+		for loss in "${losses[@]}"; do
+			train-mlp "${small[@]}" --layers 16-8-1 --model "$kind" --loss "$loss" --lr 0.02 --log log \
+				-o "$kind" "$F/train.rec"
+			recdump --verify "$kind"
+			awk -F '\t' 'NR == 2 { first = $2 } END { exit !($2 < first) }' log
+			score_with "$kind" "$F/lists.rec" out.rec
+			recdump --verify out.rec
+		done
+	done
+	train-mlp "${small[@]}" --layers 16-8-1 --loss bpr -o mlp "$F/train.rec"
+	train-mlp "${small[@]}" --layers 16-8-1 --loss sampled-softmax --alpha 0.5 -o mlp "$F/train.rec"
+}
+
+@test "any number of threads and every instruction set: the same models and lists" {
+	for kind in "${kinds[@]}"; do
+		train-mlp "${small[@]}" --model "$kind" --threads 1 -o "$kind" "$F/train.rec"
+		score_with "$kind" "$F/lists.rec" first.rec
+		for how in "--threads 3" "--isa avx2" "--isa portable"; do
+			# shellcheck disable=SC2086  # two words
+			if train-mlp "${small[@]}" --model "$kind" $how -o again "$F/train.rec" 2>no; then
+				same "$kind" again
+			else
+				grep -q "this processor has no" no
+			fi
+		done
+		RECPIPE_ISA=portable score_with "$kind" "$F/lists.rec" second.rec
+		same first.rec second.rec
+	done
+}
+
+@test "out of a pipe of samples: the same model as from the file" {
+	for kind in mf neumf gmf; do
+		train-mlp "${small[@]}" --loss bpr --model "$kind" --layers 16-8-1 -o file "$F/train.rec"
+		sample-neg -q --ratio 4 --epochs 3 "$F/train.rec" |
+			train-mlp --quiet --factors 12 --valid "$F/valid.rec" --loss bpr --model "$kind" --layers 16-8-1 -o pipe -
+		same file pipe
+	done
+}
+
+@test "resumed from a checkpoint: the same bytes" {
+	for kind in "${kinds[@]}"; do
+		whole=(--quiet --factors 12 --valid "$F/valid.rec" --model "$kind" --layers 16-8-1 --patience 0)
+		train-mlp "${whole[@]}" --epochs 4 -o whole "$F/train.rec"
+		rm -f state
+		train-mlp "${whole[@]}" --epochs 4 --checkpoint state --checkpoint-batches 2 -o part "$F/train.rec"
+		same whole part
+		train-mlp "${whole[@]}" --epochs 4 --checkpoint state --resume -o again "$F/train.rec"
+		same whole again
+		recdump --verify state
+	done
+}
+
+@test "a history model serves users that it was never trained on, by what they interacted with" {
+	train-mlp "${small[@]}" --model history -o history "$F/train.rec"
+	# The first user's items under a name that is new, in maps that grew.
+	user=$(sed -n 2p "$F/train.csv" | cut -d , -f 1)
+	head -1 "$F/train.csv" >strangers.csv
+	awk -F , -v user="$user" 'NR > 1 && $1 == user { print "stranger," $2 "," $3 "," $4 }' "$F/train.csv" >>strangers.csv
+	cp "$F/users.ids" "$F/items.ids" .
+	encode-ids -q --users users.ids --items items.ids --update strangers.csv
+	score -q -m history --history strangers.rec --all-items --known strangers.rec --top 5 \
+		--users users.ids --user stranger -o stranger.rec
+	score -q -m history --history "$F/train.rec" --all-items --known "$F/train.rec" --top 5 \
+		--users "$F/users.ids" --user "$user" -o known.rec
+	rows() { recdump "$1" | grep -v '^#' | tail -n +2 | cut -f 2-4; }
+	[ -n "$(rows known.rec)" ]
+	[ "$(rows stranger.rec)" = "$(rows known.rec)" ]
+	train-mlp "${small[@]}" --model history --user-part -o own "$F/train.rec"
+	expect 0 score -q -m own --history strangers.rec --all-items --known strangers.rec -o grown.rec
+	printf 'userId,movieId\n' | cat - <(tail -n +2 strangers.csv | cut -d , -f 1,2) >others.csv
+	encode-ids -q --users others.ids --items others.items others.csv
+	fails 65 "different items" score -q -m history --history others.rec --all-items -o no.rec
+}
+
+@test "features rank items that nobody interacted with" {
+	# The first item of the map (dense id 0) loses all its interactions.
+	item=$(sed -n 2p "$F/train.csv" | cut -d , -f 2)
+	awk -F , -v item="$item" 'NR == 1 || $2 != item' "$F/train.csv" >cold.csv
+	cp "$F/users.ids" "$F/items.ids" .
+	encode-ids -q --users users.ids --items items.ids --frozen cold.csv
+	train-mlp --quiet --factors 12 --epochs 15 --model history -o plain cold.rec
+	train-mlp --quiet --factors 12 --epochs 15 --model history --movies "$F/movies.csv" --items items.ids -o featured cold.rec
+	recdump --verify featured
+	place_of() { # MODEL: the mean place of the cold item
+		score -q -m "$1" --history cold.rec --all-items --known cold.rec --top 120 | recdump - |
+			awk -F '\t' '$3 == "0" { sum += $2; n++ } END { print int(sum / n) }'
+	}
+	plain=$(place_of plain) featured=$(place_of featured)
+	echo "plain $plain, featured $featured"
+	[ "$featured" -lt "$plain" ]
+	fails 64 "needs --items" train-mlp --model history --movies "$F/movies.csv" -o no cold.rec
+	fails 64 "is for --model history" train-mlp --model mf --movies "$F/movies.csv" --items items.ids -o no cold.rec
+	fails 66 "" train-mlp --model history --movies none.csv --items items.ids -o no cold.rec
+}
+
+@test "a neumf begins as the mean of its parts" {
+	parts=(--quiet --factors 12 --layers 16-8-1 --epochs 2 --average 0)
+	train-mlp "${parts[@]}" -o mlp "$F/train.rec"
+	train-mlp "${parts[@]}" --model gmf -o gmf "$F/train.rec"
+	train-mlp "${parts[@]}" --epochs 1 --lr 1e-12 --weight-decay 0 --model neumf --init-from mlp --init-from gmf -o neumf \
+		"$F/train.rec"
+	for model in mlp gmf neumf; do
+		score -q -m "$model" "$F/lists.rec" | recdump - | grep -v '^#' | tail -n +2 | cut -f 1,3,4 | sort -k 1,1n -k 2,2n >$model.tsv
+	done
+	paste mlp.tsv gmf.tsv neumf.tsv | awk '{ d = ($3 + $6) / 2 - $9; if (d > 1e-4 || d < -1e-4) { print; exit 1 } }'
+	fails 64 "with an mlp and a gmf" train-mlp "${parts[@]}" --model neumf --init-from mlp -o no "$F/train.rec"
+	fails 65 "nothing that a mf could begin with" train-mlp "${parts[@]}" --model mf --init-from mlp -o no "$F/train.rec"
+	fails 65 "12 factors, expected 5" train-mlp "${parts[@]}" --factors 5 --model gmf --init-from gmf -o no "$F/train.rec"
+	fails 65 "a tower of 16-8-1" train-mlp "${parts[@]}" --layers 16-4-1 --model mlp --init-from mlp -o no "$F/train.rec"
+}
+
+@test "what does not go together is refused" {
+	fails 64 "only mf and history are" train-mlp --quiet --model gmf --loss softmax -o no "$F/train.rec"
+	fails 64 "whole catalogue alone" train-mlp --quiet --model history --loss bce -o no "$F/train.rec"
+	fails 64 "at most 47 negatives" train-mlp --quiet --ratio 50 --loss bpr -o no "$F/train.rec"
+	fails 64 "--user-part is for" train-mlp --quiet --model mf --user-part -o no "$F/train.rec"
+	fails 64 "needs interactions, not samples" bash -c "sample-neg -q --ratio 0 --epochs 2 '$F/train.rec' | train-mlp --quiet --model mf -o no -"
+	train-mlp "${small[@]}" --model history -o history "$F/train.rec"
+	train-mlp "${small[@]}" --model mf -o mf "$F/train.rec"
+	fails 64 "needs --history" score -q -m history "$F/lists.rec"
+	fails 64 "makes no use of --history" score -q -m mf --history "$F/train.rec" "$F/lists.rec"
+	fails 64 "exclude each other" score -q -m mf --by popularity "$F/lists.rec"
+	nothing_left no
+}
