@@ -27,6 +27,7 @@ struct optimizer_options {
 	double weight_decay;
 	double dropout;               /* on hidden activations, [0, 1) */
 	bool dense_adam;
+	double regularization, unobserved, scaling; /* LOSS_SQUARES alone: see ials.h */
 };
 
 /* What training minimises over a positive and its negatives. */
@@ -36,6 +37,7 @@ enum loss {
 	LOSS_SOFTMAX,  /* -log of the positive's share of exp(logit) in its group */
 	LOSS_CATALOGUE,/* the same among all items, all of a user's items at once: groups are users, not positives, and
 	                  no negatives are drawn. For dot products alone: mf and history */
+	LOSS_SQUARES,  /* the objective of ials.h, for ials alone: an epoch is one group, which is one sweep */
 };
 
 /* Features of items, compressed rows: item i has features[offsets[i] .. offsets[i + 1]). */
@@ -55,7 +57,7 @@ struct backend_options {
 	const float *item_offsets;    /* subtracted from an item's logit in training, borrowed; NULL: zeros. The softmax
 	                                 of negatives by popularity^alpha needs alpha log popularity (log-Q correction:
 	                                 Bengio & Senecal 2008, Yi et al. 2019) */
-	const struct interactions *histories; /* borrowed; needed by LOSS_CATALOGUE, and to score by a history model */
+	const struct interactions *histories; /* borrowed; needed by LOSS_CATALOGUE and LOSS_SQUARES, and to score by a history model */
 	const struct item_features *features; /* borrowed; needed when the shape has features */
 };
 

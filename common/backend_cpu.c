@@ -133,6 +133,8 @@ static int init_training(struct backend_state *state, struct error *error)
 		return -1;
 	state->dense_moment1 = mem_alloc_zero(state->dense_size, sizeof(float), error);
 	state->dense_moment2 = mem_alloc_zero(state->dense_size, sizeof(float), error);
+	if (state->options.loss == LOSS_SQUARES)
+		return cpu_ials_init(state, error);
 	if (state->options.loss == LOSS_CATALOGUE)
 		return state->dense_moment1 && state->dense_moment2 ? cpu_catalogue_init(state, error) : -1;
 	if (choose_block(state, group, error) < 0)
@@ -165,6 +167,7 @@ static void cpu_close(struct backend_state *state)
 	}
 	cpu_factors_release(state);
 	cpu_catalogue_release(state);
+	ials_close(state->ials);
 	for (int s = 0; s < SIDES; s++) {
 		mem_free(state->sides[s].slot_of);
 		mem_free(state->sides[s].inputs);
@@ -187,6 +190,7 @@ static void cpu_close(struct backend_state *state)
 static int check_shape(const struct model_shape *shape, const struct backend_options *options, struct error *error)
 {
 	const bool by_users = options->loss == LOSS_CATALOGUE && options->batch_groups > 0;
+	const bool by_sweeps = options->loss == LOSS_SQUARES && options->batch_groups > 0;
 	if (model_has_tower(shape) && shape->layer_count < 2)
 		return error_set(error, CODE_USAGE, "the tower needs a hidden layer at least");
 	if (by_users && shape->kind != MODEL_MF && shape->kind != MODEL_HISTORY)
@@ -194,7 +198,9 @@ static int check_shape(const struct model_shape *shape, const struct backend_opt
 		                 model_kind_names[shape->kind]);
 	if (shape->kind == MODEL_HISTORY && options->batch_groups > 0 && !by_users)
 		return error_set(error, CODE_USAGE, "a history model is trained against the whole catalogue alone");
-	if ((shape->kind == MODEL_HISTORY || by_users) && !options->histories)
+	if (options->batch_groups > 0 && by_sweeps != (shape->kind == MODEL_IALS))
+		return error_set(error, CODE_USAGE, "ials and no other kind of model is trained by sweeps of least squares");
+	if ((shape->kind == MODEL_HISTORY || by_users || by_sweeps) && !options->histories)
 		return error_set(error, CODE_USAGE, "the users' histories are needed (interactions, not samples of them)");
 	if (shape->features > 0 && (!options->features || options->features->items < shape->items ||
 	                            options->features->count != shape->features))

@@ -8,6 +8,7 @@
 #define RECPIPE_CPU_STATE_H
 
 #include "backend.h"
+#include "ials.h"
 #include "kernels.h"
 #include "parallel.h"
 
@@ -135,6 +136,7 @@ struct backend_state {
 	struct tower tower;
 	struct factor_part factors;
 	struct catalogue catalogue;
+	struct ials *ials;        /* LOSS_SQUARES */
 	struct side sides[SIDES];
 	struct worker *workers;
 	size_t worker_count;
@@ -213,6 +215,11 @@ MUST_CHECK int cpu_catalogue_init(struct backend_state *state, struct error *err
 void cpu_catalogue_release(struct backend_state *state);
 int cpu_catalogue_train(struct backend_state *state, const struct train_span *span, struct train_result *result,
                         struct error *error);
+
+/* cpu_ials.c */
+MUST_CHECK int cpu_ials_init(struct backend_state *state, struct error *error);
+int cpu_ials_train(struct backend_state *state, const struct train_span *span, struct train_result *result,
+                   struct error *error);
 
 /* cpu_train.c */
 /* Adam's constants for the state's step. */

@@ -308,6 +308,8 @@ int cpu_train(struct backend_state *state, const struct train_span *span, struct
 	*result = (struct train_result){0};
 	if (size == 0)
 		return error_set(error, CODE_BUG, "this backend was opened for scoring only");
+	if (state->options.loss == LOSS_SQUARES)
+		return cpu_ials_train(state, span, result, error);
 	if (state->options.loss == LOSS_CATALOGUE)
 		return cpu_catalogue_train(state, span, result, error);
 	if (span->begin >= span->end)

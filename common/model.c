@@ -262,11 +262,13 @@ static void init_biases(const struct model_shape *shape, const struct matrix *ma
 	}
 }
 
-/* Rows of factors are normal with a deviation of 0.01 as well; the weights h begin at 1: a plain dot product. */
+/* Rows of factors are normal with a deviation of 0.01 as well, those of ials of 0.1 / sqrt(factors) (Rendle et al.
+ * 2022); the weights h begin at 1: a plain dot product. */
 static void init_factors(const struct model_shape *shape, struct parameters *parameters, uint64_t seed,
                          uint32_t attempt, uint32_t ratio, uint32_t kept_users, uint32_t kept_items, bool keep_weights)
 {
 	const float prior = (float)(ratio ? -maths_log(ratio) : 0.0);
+	const double deviation = shape->kind == MODEL_IALS ? 0.1 / sqrt(shape->factors) : embedding_deviation;
 	for (int role = 0; role < FACTOR_ROLES; role++) {
 		const int m = model_factor_matrix(shape, (enum factor_role)role);
 		if (m == NO_MATRIX)
@@ -279,7 +281,7 @@ static void init_factors(const struct model_shape *shape, struct parameters *par
 				matrix->values[c] = role == FACTOR_WEIGHT ? 1.0f : prior;
 			continue;
 		}
-		draw_rows(matrix, (size_t)m, kept, embedding_deviation, true, seed, attempt);
+		draw_rows(matrix, (size_t)m, kept, deviation, true, seed, attempt);
 		init_biases(shape, matrix, (enum factor_role)role, kept, prior);
 	}
 }

@@ -9,7 +9,7 @@ const struct recipe *recipe_of(enum model_kind kind)
 		[MODEL_NEUMF] = {LOSS_BINARY, 64, 20, 640, 1e-3, 0.1, 0.1, 0.8},
 		[MODEL_MF] = {LOSS_CATALOGUE, 256, 50, 120, 1e-2, 2, 0, 0.8},
 		[MODEL_HISTORY] = {LOSS_CATALOGUE, 256, 40, 120, 3e-3, 0.3, 0.5, 0.8},
-		[MODEL_IALS] = {LOSS_BINARY, 256, 8, 1, 1, 0, 0, 0},
+		[MODEL_IALS] = {LOSS_SQUARES, 256, 6, 1, 1, 0, 0, 0},
 	};
 	return &recipes[kind];
 }

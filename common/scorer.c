@@ -1,5 +1,6 @@
 /* See scorer.h. Models go through the backend, weights through the same requests to scorer_similarity.c; baselines
  * are scored here, a user at a time. */
+#include "ials_model.h"
 #include "mem.h"
 #include "rng.h"
 #include "scorer_internal.h"
@@ -53,6 +54,10 @@ int scorer_start(struct scorer *scorer, const struct interactions *history, stru
 	scorer->history = history;
 	if (scorer->kind != SCORE_BY_MODEL)
 		return 0;
+	const struct ials_options how = {.threads = scorer->options.threads, .isa = scorer->options.isa};
+	if (history && scorer->model.shape.kind == MODEL_IALS &&
+	    ials_serve_strangers(&scorer->model, history, &how, error) < 0)
+		return -1;
 	scorer->options.histories = history;
 	scorer->state = scorer->backend->open(&scorer->model.shape, &scorer->model.parameters, &scorer->options, error);
 	return scorer->state ? 0 : -1;

@@ -78,11 +78,14 @@ static void order_users(struct trainer *trainer)
 
 int feed_init(struct trainer *trainer, struct error *error)
 {
-	if (trainer->options->loss == LOSS_CATALOGUE) {
-		if (trainer->inputs->samples)
-			return error_set(error, CODE_USAGE, "training against the whole catalogue needs interactions, not samples "
-			                 "of them");
+	const enum loss loss = trainer->options->loss;
+	if ((loss == LOSS_CATALOGUE || loss == LOSS_SQUARES) && trainer->inputs->samples)
+		return error_set(error, CODE_USAGE, "training against the whole catalogue needs interactions, not samples of them");
+	if (loss == LOSS_CATALOGUE)
 		return init_users(trainer, error);
+	if (loss == LOSS_SQUARES) {
+		trainer->feed.positives = 1; /* a sweep */
+		return 0;
 	}
 	if (trainer->inputs->samples)
 		return init_stream(trainer, error);

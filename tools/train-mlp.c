@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include "feature_table.h"
+#include "ials_model.h"
 #include "options.h"
 #include "recipe.h"
 #include "trainer.h"
@@ -11,18 +12,18 @@ struct options {
 	const char *layers, *valid, *checkpoint, *log, *out, *isa, *device, *movies, *genres, *items;
 	struct text_list known, init_from;
 	int64_t factors, epochs, batch, ratio, seed, threads, patience, candidates, checkpoint_batches, restarts;
-	double rate, warmup, average, alpha, weight_decay, dropout, beta1, beta2, epsilon, checkpoint_minutes;
+	double regularization, unobserved, scaling, rate, warmup, average, alpha, weight_decay, dropout, beta1, beta2, epsilon, checkpoint_minutes;
 	int schedule, adam, model, loss;
 	bool resume, quiet, user_part;
 };
 
 static const char *const schedules[] = {"constant", "linear", "cosine", NULL};
 static const char *const adams[] = {"sparse", "dense", NULL};
-static const char *const losses[] = {"bce", "bpr", "sampled-softmax", "softmax", NULL};
+static const char *const losses[] = {"bce", "bpr", "sampled-softmax", "softmax", "squares", NULL};
 static const struct options defaults = { /* the mlp's, as in recipe.c */
 	.layers = "128-64-32-16-8-4-1", .factors = 64, .epochs = 20, .batch = 640, .ratio = 4, .seed = 1, .patience = 5,
 	.candidates = 99, .restarts = 5, .rate = 1e-3, .average = 0.8, .weight_decay = 0.1,
-	.dropout = 0.1, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .isa = "auto", .device = "auto",
+	.dropout = 0.1, .regularization = 0.006, .unobserved = 0.3, .scaling = 1, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .isa = "auto", .device = "auto",
 };
 
 #define AT(member) offsetof(struct options, member)
@@ -46,7 +47,13 @@ static const struct option_spec table[] = {
 	{0, "loss", OPTION_CHOICE, AT(loss), NULL,
 	 "bce: cross-entropy of each sample by itself; bpr: the positive against each of its negatives; sampled-softmax: "
 	 "against all of them at once, corrected by log of how often they are drawn; softmax (mf, history): all items of "
-	 "a user at once against the whole catalogue, no negatives drawn, --batch counts users.", 0, 0, losses},
+	 "a user at once against the whole catalogue, no negatives drawn, --batch counts users; squares: ials, an epoch is "
+	 "a sweep over users and items.", 0, 0, losses},
+	{0, "regularization", OPTION_REAL, AT(regularization), "X", "ials: of each row, for every interaction it has.", 0,
+	 1e6, NULL},
+	{0, "unobserved", OPTION_REAL, AT(unobserved), "X", "ials: the weight of every pair, seen or not.", 0, 1e6, NULL},
+	{0, "scaling", OPTION_REAL, AT(scaling), "X",
+	 "ials: how the regularization grows with a row's interactions; 1 in proportion, 0 not at all.", 0, 2, NULL},
 	{'l', "layers", OPTION_TEXT, AT(layers), "WIDTHS",
 	 "Widths of the tower: the two embeddings together, the hidden layers, 1.", 0, 0, NULL},
 	{'e', "epochs", OPTION_INT, AT(epochs), "N", "Passes over the positives.", 1, 100000, NULL},
@@ -250,6 +257,11 @@ static int new_metadata(struct run *run, struct error *error)
 	json_object_set_new(run->model.metadata, "positives", json_string(text));
 	if (run->options->valid)
 		note_digest(run, "valid", &run->valid);
+	const struct options *o = run->options;
+	const struct ials_options ials = {.regularization = o->regularization, .unobserved = o->unobserved,
+	                                  .scaling = o->scaling};
+	if (o->model == MODEL_IALS && ials_note_settings(run->model.metadata, &ials, error) < 0)
+		return -1;
 	if (run->options->known.count)
 		note_digest(run, "known", &run->known);
 	if (run->features.offsets) {
@@ -317,7 +329,7 @@ static void follow_recipe(struct options *o, const struct operands *operands)
 	FOLLOW(dropout, "dropout")
 	FOLLOW(average, "average")
 #undef FOLLOW
-	if (o->loss == LOSS_CATALOGUE)
+	if (o->loss == LOSS_CATALOGUE || o->loss == LOSS_SQUARES)
 		o->ratio = 0;
 }
 
@@ -345,7 +357,8 @@ static struct trainer_options trainer_options(const struct options *o)
 		.batch = (uint64_t)o->batch, .rate = o->rate, .schedule = o->schedule, .warmup_epochs = o->warmup,
 		.average = o->average, .loss = (enum loss)o->loss, .alpha = o->alpha,
 		.optimizer = {.beta1 = o->beta1, .beta2 = o->beta2, .epsilon = o->epsilon,
-		              .weight_decay = o->weight_decay, .dropout = o->dropout, .dense_adam = o->adam == 1},
+		              .weight_decay = o->weight_decay, .dropout = o->dropout, .dense_adam = o->adam == 1,
+		              .regularization = o->regularization, .unobserved = o->unobserved, .scaling = o->scaling},
 		.patience = (uint32_t)o->patience, .valid_candidates = (uint32_t)o->candidates,
 		.checkpoint_minutes = o->checkpoint_minutes, .checkpoint_batches = (uint64_t)o->checkpoint_batches,
 		.restarts = (uint32_t)o->restarts, .threads = (size_t)o->threads, .isa = o->isa, .device = o->device,

@@ -16,7 +16,7 @@ setup() {
 	fresh
 	F=$BATS_FILE_TMPDIR
 	small=(--quiet --factors 12 --epochs 3 --valid "$F/valid.rec")
-	kinds=(gmf neumf mf history)
+	kinds=(gmf neumf mf history ials)
 }
 
 loss_of() { awk -F '\t' 'END { print $2 }' "$1"; }
@@ -34,6 +34,7 @@ score_with() {
 		losses=(bce bpr sampled-softmax softmax)
 		case $kind in
 		history) losses=(softmax) ;;
+		ials) losses=(squares) ;;
 		gmf | neumf) losses=(bce bpr sampled-softmax) ;;
 		esac
 		for loss in "${losses[@]}"; do
@@ -103,6 +104,12 @@ score_with() {
 	rows() { recdump "$1" | grep -v '^#' | tail -n +2 | cut -f 2-4; }
 	[ -n "$(rows known.rec)" ]
 	[ "$(rows stranger.rec)" = "$(rows known.rec)" ]
+	train-mlp "${small[@]}" --model ials -o ials "$F/train.rec"
+	score -q -m ials --history strangers.rec --all-items --known strangers.rec --top 5 \
+		--users users.ids --user stranger -o stranger.rec
+	score -q -m ials --all-items --known "$F/train.rec" --top 5 --users "$F/users.ids" --user "$user" -o known.rec
+	# A trained user's vector is older by half a sweep: most of the list is the same.
+	[ "$(comm -12 <(rows stranger.rec | cut -f 2 | sort) <(rows known.rec | cut -f 2 | sort) | wc -l)" -ge 4 ]
 	train-mlp "${small[@]}" --model history --user-part -o own "$F/train.rec"
 	expect 0 score -q -m own --history strangers.rec --all-items --known strangers.rec -o grown.rec
 	printf 'userId,movieId\n' | cat - <(tail -n +2 strangers.csv | cut -d , -f 1,2) >others.csv
@@ -151,6 +158,9 @@ score_with() {
 	fails 64 "only mf and history are" train-mlp --quiet --model gmf --loss softmax -o no "$F/train.rec"
 	fails 64 "whole catalogue alone" train-mlp --quiet --model history --loss bce -o no "$F/train.rec"
 	fails 64 "at most 47 negatives" train-mlp --quiet --ratio 50 --loss bpr -o no "$F/train.rec"
+	fails 64 "no other kind" train-mlp --quiet --model mf --loss squares -o no "$F/train.rec"
+	fails 64 "no other kind" train-mlp --quiet --model ials --loss bce -o no "$F/train.rec"
+	fails 65 "a larger regularization" train-mlp --quiet --model ials --regularization 0 --unobserved 0 -o no "$F/train.rec"
 	fails 64 "--user-part is for" train-mlp --quiet --model mf --user-part -o no "$F/train.rec"
 	fails 64 "needs interactions, not samples" bash -c "sample-neg -q --ratio 0 --epochs 2 '$F/train.rec' | train-mlp --quiet --model mf -o no -"
 	train-mlp "${small[@]}" --model history -o history "$F/train.rec"
