@@ -17,6 +17,13 @@ enum { TILE_ROWS = 8, TILE_VECTORS = 2 };  /* of 32 registers */
 enum { TILE_ROWS = 6, TILE_VECTORS = 1 };  /* 6 pairs of 16 registers */
 #endif
 
+/* Before a loop of constant length whose vectors shall stay in registers; there are none to stay in otherwise. */
+#if defined(KERNEL_ISA_portable)
+#define UNROLLED _Pragma("GCC unroll 1")
+#else
+#define UNROLLED _Pragma("GCC unroll 16")
+#endif
+
 enum { PANEL = 64 };
 
 enum ending { STORE, ADD, SUBTRACT };
@@ -36,29 +43,29 @@ LANE_CODE void tile(const size_t rows, const size_t vectors, enum ending how, co
                     size_t n)
 {
 	vf sum[TILE_ROWS][TILE_VECTORS];
-#pragma GCC unroll 12
+UNROLLED
 	for (size_t i = 0; i < rows; i++)
-#pragma GCC unroll 4
+UNROLLED
 		for (size_t v = 0; v < vectors; v++)
 			sum[i][v] = vf_set(0.0f);
 	const float *x = p->x + m * p->x_row, *y = p->y + n;
 	const size_t x_row = p->x_row, x_step = p->x_step, y_step = p->y_step;
 	for (size_t r = p->depth; r-- > 0; x += x_step, y += y_step) {
 		vf column[TILE_VECTORS];
-#pragma GCC unroll 4
+UNROLLED
 		for (size_t v = 0; v < vectors; v++)
 			column[v] = vf_load(y + LANES * v);
-#pragma GCC unroll 12
+UNROLLED
 		for (size_t i = 0; i < rows; i++) {
 			vf factor = vf_set(x[i * x_row]);
-#pragma GCC unroll 4
+UNROLLED
 			for (size_t v = 0; v < vectors; v++)
 				sum[i][v] = vf_fma(factor, column[v], sum[i][v]);
 		}
 	}
-#pragma GCC unroll 12
+UNROLLED
 	for (size_t i = 0; i < rows; i++)
-#pragma GCC unroll 4
+UNROLLED
 		for (size_t v = 0; v < vectors; v++) {
 			float *out = p->out + (m + i) * p->out_row + n + LANES * v;
 			vf value = sum[i][v];
@@ -122,17 +129,17 @@ LANE_CODE void add_rows_to(const size_t vectors, const struct linear_rows *rows,
                            size_t n)
 {
 	vf sum[8];
-#pragma GCC unroll 8
+UNROLLED
 	for (size_t v = 0; v < vectors; v++)
 		sum[v] = vf_set(0.0f);
 	for (size_t j = 0; j < rows->count; j++) {
 		const float *row = rows->values + rows->ids[j] * rows->stride + n;
 		const vf weight = vf_set(weights[j]);
-#pragma GCC unroll 8
+UNROLLED
 		for (size_t v = 0; v < vectors; v++)
 			sum[v] = vf_fma(weight, vf_load(row + LANES * v), sum[v]);
 	}
-#pragma GCC unroll 8
+UNROLLED
 	for (size_t v = 0; v < vectors; v++)
 		vf_store(out + n + LANES * v, vf_add(vf_load(out + n + LANES * v), sum[v]));
 }
@@ -171,12 +178,12 @@ static void dot_rows(const struct linear_rows *rows, const float *x, float *out)
 		const float *found[LANES];
 		vf sum[LANES];
 		find_sixteen(rows, first, found);
-#pragma GCC unroll 16
+UNROLLED
 		for (size_t j = 0; j < LANES; j++)
 			sum[j] = vf_set(0.0f);
 		for (size_t k = 0; k < rows->width; k += LANES) {
 			const vf part = vf_load(x + k);
-#pragma GCC unroll 16
+UNROLLED
 			for (size_t j = 0; j < LANES; j++)
 				sum[j] = vf_fma(part, vf_load(found[j] + k), sum[j]);
 		}
@@ -193,11 +200,11 @@ static void whiten_sixteen(const struct linear_rows *rows, size_t first, const s
 	find_sixteen(rows, first, found);
 	for (size_t k = 0; k < band->width; k += LANES) {
 		vf block[LANES];
-#pragma GCC unroll 16
+UNROLLED
 		for (size_t j = 0; j < LANES; j++)
 			block[j] = vf_load(found[j] + k);
 		vf_transpose(block);
-#pragma GCC unroll 16
+UNROLLED
 		for (size_t r = 0; r < LANES; r++) {
 			const vf scaled = vf_mul(block[r], vf_set(band->inverse[k + r]));
 			before = vf_fma(before, vf_set(band->forward[k + r]), scaled);
@@ -239,11 +246,11 @@ static void subtract_above(float *upper, size_t stride, size_t width, size_t fro
 static bool factor_block(float *block, size_t stride, float *inverse, float negated[LANES][LANES])
 {
 	vf row[LANES];
-#pragma GCC unroll 16
+UNROLLED
 	for (size_t r = 0; r < LANES; r++)
 		row[r] = vf_load(block + r * stride);
 	bool good = true;
-#pragma GCC unroll 16
+UNROLLED
 	for (size_t k = 0; k < LANES; k++) {
 		float lanes[LANES];
 		vf_store(lanes, row[k]);
@@ -253,7 +260,7 @@ static bool factor_block(float *block, size_t stride, float *inverse, float nega
 		row[k] = vf_mul(row[k], vf_set(inverse[k]));
 		vf_store(block + k * stride, row[k]);
 		vf_store(negated[k], vf_sub(vf_set(0.0f), row[k]));
-#pragma GCC unroll 16
+UNROLLED
 		for (size_t r = k + 1; r < LANES; r++)
 			row[r] = vf_fma(vf_set(negated[k][r]), row[k], row[r]);
 	}
@@ -265,14 +272,14 @@ LANE_CODE void finish_columns(float *columns, size_t stride, const float *invers
                               const float negated[LANES][LANES])
 {
 	vf row[LANES];
-#pragma GCC unroll 16
+UNROLLED
 	for (size_t r = 0; r < LANES; r++)
 		row[r] = vf_load(columns + r * stride);
-#pragma GCC unroll 16
+UNROLLED
 	for (size_t k = 0; k < LANES; k++) {
 		row[k] = vf_mul(row[k], vf_set(inverse[k]));
 		vf_store(columns + k * stride, row[k]);
-#pragma GCC unroll 16
+UNROLLED
 		for (size_t r = k + 1; r < LANES; r++)
 			row[r] = vf_fma(vf_set(negated[k][r]), row[k], row[r]);
 	}
@@ -299,7 +306,7 @@ static bool factor(float *upper, size_t stride, size_t width, float *inverse)
  * others): upwards from the first unknown or downwards from the last. */
 LANE_CODE void solve_block(const vf line[LANES], const float *inverse, bool upwards, vf right, float *x)
 {
-#pragma GCC unroll 16
+UNROLLED
 	for (size_t i = 0; i < LANES; i++) {
 		const size_t k = upwards ? i : LANES - 1 - i;
 		float lanes[LANES];
@@ -320,7 +327,7 @@ static void solve_forward(const float *upper, size_t stride, size_t width, const
 		solve_block(line, inverse + b, true, vf_load(x + b), x + b);
 		for (size_t n = b + LANES; n < width; n += LANES) {
 			vf right = vf_load(x + n);
-#pragma GCC unroll 16
+UNROLLED
 			for (size_t k = 0; k < LANES; k++)
 				right = vf_fma(vf_set(-x[b + k]), vf_load(rows + k * stride + n), right);
 			vf_store(x + n, right);
@@ -335,12 +342,12 @@ static void solve_backward(const float *upper, size_t stride, size_t width, cons
 		b -= LANES;
 		const float *rows = upper + b * stride;
 		vf sum[LANES], line[LANES];
-#pragma GCC unroll 16
+UNROLLED
 		for (size_t k = 0; k < LANES; k++)
 			sum[k] = vf_set(0.0f);
 		for (size_t n = b + LANES; n < width; n += LANES) {
 			const vf known = vf_load(x + n);
-#pragma GCC unroll 16
+UNROLLED
 			for (size_t k = 0; k < LANES; k++)
 				sum[k] = vf_fma(known, vf_load(rows + k * stride + n), sum[k]);
 		}
