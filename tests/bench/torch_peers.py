@@ -9,6 +9,7 @@ and answers a number a line on stdout (`nan` for what this build cannot do).
     score USERS ITEMS COUNT N SECONDS       pairs/s of scoring all users x all items to the best 10
     product WAY ROWS IN OUT SECONDS         GFLOP/s of x [ROWS, IN] times W [IN, OUT], one thread; WAY: mkl, onednn,
                                             openblas
+    inverse ITEMS THREADS                   seconds of one inverse by Cholesky, in single precision
     csv WAY PATH                            MB/s of a parser on one thread; WAY: pandas, pyarrow
     quit
 
@@ -165,6 +166,17 @@ def product(way, rows, inputs, outputs, seconds):
     return 2.0 * rows * inputs * outputs * calls / (now - begin) / 1e9
 
 
+def inverse(items, threads):
+    torch.set_num_threads(threads)
+    torch.manual_seed(1)
+    x = torch.randn(items, 512)
+    gram = x @ x.T + 500.0 * torch.eye(items)
+    for _ in range(2):  # the first one warms up
+        begin = time.perf_counter()
+        torch.cholesky_inverse(torch.linalg.cholesky(gram))
+    return time.perf_counter() - begin
+
+
 def csv(way, path):
     try:
         if way == "pandas":
@@ -191,6 +203,7 @@ COMMANDS = {
     "tune-score": (tune_score, (int, int, int, float)),
     "score": (score, (int, int, int, int, float)),
     "product": (product, (str, int, int, int, float)),
+    "inverse": (inverse, (int, int)),
     "csv": (csv, (str, str)),
 }
 
