@@ -146,7 +146,7 @@ check-includes: | $(after_deps) ## who includes whom, and every header compiles 
 	$(say) CHECK includes
 
 scripts := deps.sh pipeline.sh $(wildcard pipeline/*) .ci/run data/fetch tests/run tests/check-includes $(wildcard tests/*/run tests/*/*.sh) \
-           $(addprefix tests/bench/,compare counts machine scale table)
+           $(addprefix tests/bench/,compare counts machine profile scale table)
 lint: ## shellcheck, and clang-tidy where it is installed
 	shellcheck $(wildcard $(scripts))
 	shellcheck -s bash -e SC2034 $(wildcard tests/cli/*.bash)
@@ -186,7 +186,7 @@ $(BUILD)/bench/%: tests/bench/%.c $(library)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(FLAGS) -Itests/bench -MMD -MP -MF $(BUILD)/bench/$*.d -o $@ $< $(library) $(LIBS)
 
-.PHONY: bench bench-programs bench-compare bench-counts bench-scale results
+.PHONY: bench bench-programs bench-compare bench-counts bench-profile bench-scale results
 bench-programs: $(bench_programs)
 bench: all bench-programs ## speed, beside peers and ceilings, into build/bench.tsv and .json (BENCH=pattern: a part)
 	@tests/bench/run -o $(BUILD)/bench.tsv -b $(BUILD) '$(BENCH)'
@@ -196,6 +196,9 @@ bench-compare: ## this bench against an older one: OLD=old.json [NEW= TOLERANCE=
 
 bench-counts: all bench-programs ## instructions of the kernels by callgrind, into build/counts.tsv and .json
 	@tests/bench/counts -o $(BUILD)/counts.tsv -b $(BUILD) '$(BENCH)'
+
+bench-profile: all bench-programs ## where training spends its time, by function (perf; BENCH="1280 16384")
+	@tests/bench/profile -b $(BUILD) $(BENCH)
 
 bench-scale: all bench-programs ## time and peak memory of every stage over 1 to 50 million ratings (SIZES=)
 	@tests/bench/scale -o $(BUILD)/scale.tsv -b $(BUILD) $(SIZES)

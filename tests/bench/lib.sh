@@ -38,7 +38,7 @@ ceiling() { # NAME CEILING FACTOR
 }
 
 calculate() { # EXPRESSION: of numbers
-	awk "BEGIN { printf \"%.9g\", $1 }"
+	awk "BEGIN { printf \"%.9g\", ($1) }"
 }
 
 # timed COMMAND…: runs it; leaves $elapsed, $cpu (seconds) and $peak (bytes). Its output goes away, its errors do not.
@@ -71,14 +71,15 @@ have() { # SET: its folder into $set; without it one line says so
 	return 1
 }
 
-# The train part of ml-1m as records, once: $ml1m; the number of its positives: $positives.
+# The parts of ml-1m as records, once: in $ml1m; the number of training positives: $positives.
 ml1m() {
 	have ncf-ml-1m || return 1
 	ml1m=$work/ml1m
 	[ -e "$ml1m/train.rec" ] ||
 		{ mkdir -p "$ml1m" && gzip -dc "$set/train.tsv.gz" | awk -v n="$train_rows" 'NR <= n' >"$ml1m/train.tsv" &&
-			encode-ids -q --columns user,item --users "$ml1m/users.ids" --items "$ml1m/items.ids" \
-				--out "$ml1m" "$ml1m/train.tsv"; } || exit
+			cut -f 1,2 "$set/test.tsv" >"$ml1m/test.tsv" &&
+			encode-ids -q --unknown keep --columns user,item --users "$ml1m/users.ids" \
+				--items "$ml1m/items.ids" --out "$ml1m" "$ml1m/train.tsv" "$ml1m/test.tsv"; } || exit
 	positives=$(wc -l <"$ml1m/train.tsv")
 }
 

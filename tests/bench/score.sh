@@ -53,14 +53,10 @@ group_score() {
 group_lists() {
 	local candidates=500 run pairs bytes
 	wanted score.lists.pairs_per_s rerank.mb_per_s metrics.mb_per_s && ml1m || return 0
-	random-model --users 6040 --items 3706 -o "$work/small"
-	interactions_with_one_item_each >"$work/one.tsv"
-	encode-ids -q --frozen --columns user,item --users "$ml1m/users.ids" --items "$ml1m/items.ids" --out "$work" \
-		"$work/one.tsv"
-	sample-neg -q --candidates $candidates --known "$ml1m/train.rec" -o "$work/lists.rec" "$work/one.rec"
+	sample-neg -q --candidates $candidates --known "$ml1m/train.rec" -o "$work/lists.rec" "$ml1m/test.rec"
 	timed train-mlp -q --epochs 1 --batch 65536 "${plain[@]}" -o "$work/model" "$ml1m/train.rec"
 	score -q -m "$work/model" -o "$work/scored.rec" "$work/lists.rec"
-	pairs=$(($(wc -l <"$work/one.tsv") * (candidates + 1)))
+	pairs=$(($(wc -l <"$ml1m/test.tsv") * (candidates + 1)))
 	bytes=$(stat -c %s "$work/scored.rec")
 	for ((run = 0; run < runs; run++)); do
 		if wanted score.lists.pairs_per_s; then
@@ -79,10 +75,6 @@ group_lists() {
 			ceiling metrics.mb_per_s crc32.t1 1000
 		fi
 	done
-}
-
-interactions_with_one_item_each() { # a "test" item a user: which one does not matter to speed
-	awk -F '\t' '!seen[$1]++' "$ml1m/train.tsv"
 }
 
 # ---- the tower's products, one thread: rows x inputs x outputs ----

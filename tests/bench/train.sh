@@ -122,10 +122,7 @@ group_cold() {
 	local name=train.ml1m.cold_start.seconds passes seed run reached
 	wanted "$name" "${name%seconds}epochs" && ml1m || return 0
 	[ "$train_rows" -gt 900000 ] || return 0
-	awk -F '\t' '{ print $1 "\t" $2 }' "$set/test.tsv" >"$ml1m/test.tsv"
-	encode-ids -q --frozen --columns user,item --users "$ml1m/users.ids" --items "$ml1m/items.ids" --out "$ml1m" \
-		"$ml1m/test.tsv"
-	sample-neg -q --known "$ml1m/train.rec" --given "$set/test.negative.gz" --users "$ml1m/users.ids" \
+	sample-neg -q --allow-known --known "$ml1m/train.rec" --given "$set/test.negative.gz" --users "$ml1m/users.ids" \
 		--items "$ml1m/items.ids" -o "$work/given.rec" "$ml1m/test.rec"
 	for ((passes = 1; passes <= 15; passes++)); do
 		reached=1
