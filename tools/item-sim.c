@@ -30,7 +30,8 @@ static const struct option_spec table[] = {
 	{'s', "shrinkage", OPTION_REAL, AT(shrinkage), "X",
 	 "cosine: added to the length, so that few shared users count for less.", 0, 1e12, NULL},
 	{'n', "top", OPTION_INT, AT(top), "N",
-	 "Keep the N weights largest in magnitude of those that speak for an item; 0: all.", 0, 4e9, NULL},
+	 "Keep the N weights largest in magnitude of those that speak for an item; 0: all. EASE is best with all, cosine with about "
+	 "50.", 0, 4e9, NULL},
 	{0, "items-max", OPTION_INT, AT(items_max), "N",
 	 "ease: weights among the N most popular items alone, ties by lower id. The others get none: they score 0 and "
 	 "say nothing. 0: all items.", 0, 4e9, NULL},
@@ -57,8 +58,8 @@ static const struct tool_spec tool = {
 		"memory, and says how many items would.",
 	.examples =
 		"item-sim -o ease.rec train.rec\n  EASE with its defaults.\n"
-		"item-sim --method cosine --top 200 -o knn.rec train.rec\n"
-		"  Item-to-item nearest neighbours, 200 for each item.\n"
+		"item-sim --method cosine --top 50 -o knn.rec train.rec\n"
+		"  Item-to-item nearest neighbours, 50 for each item.\n"
 		"score --similarity ease.rec --history train.rec lists.rec | metrics\n  What they are worth.",
 	.see_also = "score(1), rerank(1), recdump(1)",
 	.options = table,
