@@ -18,7 +18,12 @@ struct column {
 
 /* A zeroed struct is an empty column. */
 MUST_CHECK int column_add(struct column *column, uint64_t value, struct error *error);
+/* The same for `count` values in order. */
+MUST_CHECK int column_add_many(struct column *column, const uint64_t *values, size_t count, struct error *error);
 void column_release(struct column *column);
+
+/* `count` values from `index` on, all of which exist. */
+void column_read(const struct column *column, uint64_t index, size_t count, uint64_t *values);
 
 /* The value at `index` < count. */
 static inline uint64_t column_get(const struct column *column, uint64_t index)

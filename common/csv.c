@@ -29,7 +29,9 @@ static int fill_window(struct csv_reader *reader, struct error *error)
 	if (reader->end == reader->capacity &&
 	    mem_grow((void **)&reader->buffer, &reader->capacity, reader->capacity + WINDOW_FIRST, 1, error) < 0)
 		return -1;
-	ptrdiff_t got = input_read(&reader->input, reader->buffer + reader->end, reader->capacity - reader->end, error);
+	char *to = reader->buffer + reader->end;
+	ptrdiff_t got = reader->more ? reader->more(reader->more_context, to, reader->capacity - reader->end, error)
+	                             : input_read(&reader->input, to, reader->capacity - reader->end, error);
 	if (got < 0)
 		return -1;
 	if (got == 0)
@@ -366,10 +368,10 @@ static int find_delimiter(struct csv_reader *reader, struct error *error)
 
 static bool is_delimiter(const char *text)
 {
-	for (size_t i = 0; i < COUNT_OF(delimiters); i++)
-		if (strcmp(delimiters[i], text) == 0)
-			return true;
-	return false;
+	size_t i = 0;
+	while (i < COUNT_OF(delimiters) && strcmp(delimiters[i], text) != 0)
+		i++;
+	return i < COUNT_OF(delimiters);
 }
 
 int csv_open(struct csv_reader *reader, const char *path, const char *delimiter, struct error *error)

@@ -21,6 +21,8 @@ struct csv_field {
 
 struct csv_reader {
 	struct input input;
+	ptrdiff_t (*more)(void *context, void *buffer, size_t size, struct error *error); /* read instead of `input`, as */
+	void *more_context;     /* input_read does; NULL: read `input` */
 	char delimiter[3];      /* "," "\t" ";" "|" or "::" */
 	char *buffer;           /* the window of the input that holds the current record */
 	size_t capacity, begin, end;

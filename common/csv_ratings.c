@@ -2,7 +2,7 @@
 #include <ctype.h>
 #include <math.h>
 
-#include "csv.h"
+#include "csv_scan.h"
 #include "options.h"
 
 enum { SYNONYMS_MAX = 14, NAME_LENGTH_MAX = 64 };
@@ -25,9 +25,9 @@ static const char *const column_names[RATINGS_COLUMNS] = {"user", "item", "ratin
 static const double tens[] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
 
 /* Short decimals are one exact division; anything else goes to strtod. */
-static bool parse_rating(const struct csv_field *field, double *value)
+bool csv_rating_of(const char *from, size_t length, double *value)
 {
-	const char *at = field->text, *end = at + field->length;
+	const char *at = from, *end = at + length;
 	const bool negative = at < end && *at == '-';
 	uint64_t digits = 0;
 	size_t count = 0, behind = 0;
@@ -49,17 +49,17 @@ static bool parse_rating(const struct csv_field *field, double *value)
 		return true;
 	}
 	char text[64], *stop;
-	if (field->length == 0 || field->length >= sizeof text || isspace((unsigned char)field->text[0]))
+	if (length == 0 || length >= sizeof text || isspace((unsigned char)from[0]))
 		return false;
-	memcpy(text, field->text, field->length);
-	text[field->length] = '\0';
+	memcpy(text, from, length);
+	text[length] = '\0';
 	*value = strtod(text, &stop);
 	return *stop == '\0' && isfinite(*value) && !strpbrk(text, "xXpP");
 }
 
-static bool parse_time(const struct csv_field *field, int64_t *value)
+bool csv_time_of(const char *text, size_t length, int64_t *value)
 {
-	const char *at = field->text, *end = at + field->length;
+	const char *at = text, *end = at + length;
 	const bool negative = at < end && *at == '-';
 	int64_t number = 0;
 	size_t digits = 0;
@@ -133,7 +133,7 @@ static int find_by_position(const struct csv_reader *reader, struct ratings_colu
 		columns->at[c] = (size_t)c < reader->field_count ? c : -1;
 	double number;
 	for (int c = COLUMN_RATING; c <= COLUMN_TIME; c++)
-		if (columns->at[c] >= 0 && !parse_rating(&reader->fields[c], &number))
+		if (columns->at[c] >= 0 && !csv_rating_of(reader->fields[c].text, reader->fields[c].length, &number))
 			return error_set(error, CODE_DATA,
 			                 "%s:%llu: column %d is no number and the header is not known, "
 			                 "expected names like userId,movieId,rating,timestamp (or --columns)",
@@ -294,13 +294,13 @@ static bool check_row(const struct csv_reader *reader, const struct ratings_colu
 		if ((size_t)rating >= reader->field_count)
 			return refuse(row, "too few columns");
 		row->rating_text = reader->fields[rating];
-		if (!parse_rating(&row->rating_text, &row->rating))
+		if (!csv_rating_of(row->rating_text.text, row->rating_text.length, &row->rating))
 			return refuse(row, "a rating that is no finite number");
 	}
 	if (time >= 0) {
 		if ((size_t)time >= reader->field_count)
 			return refuse(row, "too few columns");
-		if (!parse_time(&reader->fields[time], &row->time))
+		if (!csv_time_of(reader->fields[time].text, reader->fields[time].length, &row->time))
 			return refuse(row, "a time that is no 64-bit integer");
 	}
 	return true;

@@ -1,5 +1,5 @@
 /* The table from strings to dense ids: one block of text, one array of offsets, and open addressing with
- * linear probing over XXH3 hashes. It owns that memory and promises that an id, once given, never changes,
+ * linear probing over XXH3 hashes, or over multiplied numbers for ids that are. It owns that memory and promises that an id, once given, never changes,
  * and that the order of ids depends only on the order of the calls. Files are idmap_file.c's. */
 #include "compat.h"
 
@@ -7,14 +7,17 @@
 
 #include "idmap.h"
 #include "mem.h"
+#include "radix.h"
 
-enum { SLOTS_FIRST = 1 << 10 };
+enum { SLOTS_FIRST = 1 << 10, SHIFT_FIRST = 64 - 10 };
+
+static_assert(DECIMAL_DIGITS_MAX <= 9, "a number must fit the 31 bits that a slot has for it");
 
 static const uint64_t id_bits = UINT32_MAX;
 
 int idmap_init(struct idmap *map, struct error *error)
 {
-	*map = (struct idmap){ .slot_count = SLOTS_FIRST };
+	*map = (struct idmap){ .slot_count = SLOTS_FIRST, .shift = SHIFT_FIRST };
 	map->slots = mem_alloc_zero(SLOTS_FIRST, sizeof *map->slots, error);
 	if (!map->slots || mem_grow((void **)&map->offsets, &map->offsets_capacity, SLOTS_FIRST,
 	                            sizeof *map->offsets, error)) {
@@ -40,16 +43,32 @@ const char *idmap_text(const struct idmap *map, uint32_t id, size_t *length)
 	return map->text ? map->text + map->offsets[id] : "";
 }
 
+/* What a string is found by: its place comes from the top bits of `hash`, `tag` is the high half of its slot. */
+struct probe {
+	uint64_t hash, tag;
+};
+
+static struct probe probe_of(const char *text, size_t length)
+{
+	const uint32_t number = decimal_number(text, length);
+	if (number != (uint32_t)DECIMAL_NONE)
+		return (struct probe){ idmap_number_hash(number), idmap_number_tag(number) };
+	const uint64_t hash = XXH3_64bits(text, length);
+	return (struct probe){ hash, hash << 33 };
+}
+
 /* The slot that holds the string, or the empty one where it belongs. */
-static size_t slot_of(const struct idmap *map, const char *text, size_t length, uint64_t hash)
+static size_t slot_of(const struct idmap *map, const char *text, size_t length, struct probe probe)
 {
 	size_t mask = map->slot_count - 1;
-	for (size_t at = (size_t)hash & mask;; at = (at + 1) & mask) {
+	for (size_t at = (size_t)(probe.hash >> map->shift);; at = (at + 1) & mask) {
 		uint64_t slot = map->slots[at];
 		if (!slot)
 			return at;
-		if ((slot ^ hash) & ~id_bits)
+		if ((slot ^ probe.tag) & ~id_bits)
 			continue;
+		if (slot & IDMAP_NUMBER_FLAG)
+			return at;
 		size_t held;
 		const char *other = idmap_text(map, (uint32_t)(slot & id_bits) - 1, &held);
 		if (held == length && memcmp(other, text, length) == 0)
@@ -59,35 +78,46 @@ static size_t slot_of(const struct idmap *map, const char *text, size_t length, 
 
 uint32_t idmap_find(const struct idmap *map, const char *text, size_t length)
 {
-	uint64_t slot = map->slots[slot_of(map, text, length, XXH3_64bits(text, length))];
+	uint64_t slot = map->slots[slot_of(map, text, length, probe_of(text, length))];
 	return slot ? (uint32_t)(slot & id_bits) - 1 : (uint32_t)IDMAP_MISSING;
 }
 
-/* Puts every string into a fresh table of `slot_count` slots. */
-static int index_again(struct idmap *map, size_t slot_count, struct error *error)
+static void put_slot(uint64_t *slots, size_t mask, size_t at, uint64_t slot)
+{
+	while (slots[at])
+		at = (at + 1) & mask;
+	slots[at] = slot;
+}
+
+/* Puts every string into a fresh table of `slot_count` slots, 2^(64 - shift). `moved`: ids are what they are in the
+ * old one, so that numbers can be moved slot by slot: no string is needed, both tables are gone through in order. */
+static int index_again(struct idmap *map, size_t slot_count, unsigned shift, bool moved, struct error *error)
 {
 	uint64_t *slots = mem_alloc_zero(slot_count, sizeof *slots, error);
 	if (!slots)
 		return -1;
-	for (uint32_t id = 0; id < map->count; id++) {
+	moved = moved && map->texts == 0;
+	for (size_t at = 0; moved && at < map->slot_count; at++)
+		if (map->slots[at])
+			put_slot(slots, slot_count - 1, (size_t)(idmap_number_hash((uint32_t)(map->slots[at] >> 33)) >> shift),
+			         map->slots[at]);
+	for (uint32_t id = 0; !moved && id < map->count; id++) {
 		size_t length;
 		const char *text = idmap_text(map, id, &length);
-		uint64_t hash = XXH3_64bits(text, length);
-		size_t at = (size_t)hash & (slot_count - 1);
-		while (slots[at])
-			at = (at + 1) & (slot_count - 1);
-		slots[at] = (hash & ~id_bits) | (id + 1);
+		const struct probe probe = probe_of(text, length);
+		put_slot(slots, slot_count - 1, (size_t)(probe.hash >> shift), probe.tag | (id + 1));
 	}
 	mem_free(map->slots);
 	map->slots = slots;
 	map->slot_count = slot_count;
+	map->shift = shift;
 	return 0;
 }
 
 int idmap_add(struct idmap *map, const char *text, size_t length, uint32_t *id, struct error *error)
 {
-	uint64_t hash = XXH3_64bits(text, length);
-	size_t at = slot_of(map, text, length, hash);
+	const struct probe probe = probe_of(text, length);
+	size_t at = slot_of(map, text, length, probe);
 	if (map->slots[at]) {
 		*id = (uint32_t)(map->slots[at] & id_bits) - 1;
 		return 0;
@@ -96,19 +126,21 @@ int idmap_add(struct idmap *map, const char *text, size_t length, uint32_t *id, 
 		return error_set(error, CODE_DATA, "an id of %zu bytes, at most %d are allowed", length, IDMAP_TEXT_MAX);
 	if (map->count >= UINT32_MAX - 1)
 		return error_set(error, CODE_DATA, "more than %u different ids", UINT32_MAX - 1);
-	if (mem_grow((void **)&map->text, &map->text_capacity, map->text_size + length, 1, error) ||
+	if (mem_grow((void **)&map->text, &map->text_capacity, map->text_size + length + IDMAP_SLACK, 1, error) ||
 	    mem_grow((void **)&map->offsets, &map->offsets_capacity, (size_t)map->count + 2, sizeof *map->offsets,
 	             error))
 		return -1;
 	if (length)
 		memcpy(map->text + map->text_size, text, length);
 	map->text_size += length;
+	memset(map->text + map->text_size, 0, IDMAP_SLACK);
 	*id = map->count++;
 	map->offsets[map->count] = map->text_size;
-	map->slots[at] = (hash & ~id_bits) | map->count;
+	map->slots[at] = probe.tag | map->count;
+	map->texts += !(probe.tag & IDMAP_NUMBER_FLAG);
 	/* Two thirds full at most: linear probing stays short. */
 	if (map->count > map->slot_count / 3 * 2)
-		return index_again(map, map->slot_count * 2, error);
+		return index_again(map, map->slot_count * 2, map->shift - 1, true, error);
 	return 0;
 }
 
@@ -185,7 +217,7 @@ static bool all_numbers(const struct idmap *map)
 /* Lays text and offsets out in `order` (order[new id] = old id). */
 static int lay_out(struct idmap *map, const uint32_t *order, struct error *error)
 {
-	char *text = mem_alloc(map->text_size, 1, error);
+	char *text = mem_alloc(map->text_size + IDMAP_SLACK, 1, error);
 	uint64_t *offsets = mem_alloc((size_t)map->count + 1, sizeof *offsets, error);
 	if (!text || !offsets) {
 		mem_free(text);
@@ -201,13 +233,39 @@ static int lay_out(struct idmap *map, const uint32_t *order, struct error *error
 		used += length;
 		offsets[id + 1] = used;
 	}
+	memset(text + used, 0, IDMAP_SLACK);
 	mem_free(map->text);
 	mem_free(map->offsets);
 	map->text = text;
-	map->text_capacity = map->text_size;
+	map->text_capacity = map->text_size + IDMAP_SLACK;
 	map->offsets = offsets;
 	map->offsets_capacity = (size_t)map->count + 1;
-	return index_again(map, map->slot_count, error);
+	return index_again(map, map->slot_count, map->shift, false, error);
+}
+
+/* order[i] becomes the id of the i-th string. Where all have a decimal_number, by radix. */
+static int order_ids(const struct idmap *map, uint32_t *order, struct error *error)
+{
+	if (map->texts > 0) {
+		for (uint32_t id = 0; id < map->count; id++)
+			order[id] = id;
+		qsort_r(order, map->count, sizeof *order, all_numbers(map) ? compare_ids_as_numbers : compare_ids_bytewise,
+		        (void *)(uintptr_t)map);
+		return 0;
+	}
+	uint64_t *keys = mem_alloc(map->count, sizeof *keys, error);
+	if (!keys)
+		return -1;
+	for (uint32_t id = 0; id < map->count; id++) {
+		size_t length;
+		const char *text = idmap_text(map, id, &length);
+		keys[id] = (uint64_t)decimal_number(text, length) << 32 | id;
+	}
+	int result = radix_sort(keys, map->count, 32, error);
+	for (uint32_t id = 0; id < map->count; id++)
+		order[id] = (uint32_t)keys[id];
+	mem_free(keys);
+	return result;
 }
 
 int idmap_sort(struct idmap *map, uint32_t **renumbered, struct error *error)
@@ -217,9 +275,8 @@ int idmap_sort(struct idmap *map, uint32_t **renumbered, struct error *error)
 	uint32_t *ids = renumbered ? mem_alloc(map->count, sizeof *ids, error) : NULL;
 	if (!order || (renumbered && !ids))
 		goto out;
-	for (uint32_t id = 0; id < map->count; id++)
-		order[id] = id;
-	qsort_r(order, map->count, sizeof *order, all_numbers(map) ? compare_ids_as_numbers : compare_ids_bytewise, map);
+	if (order_ids(map, order, error))
+		goto out;
 	if (lay_out(map, order, error))
 		goto out;
 	if (ids) {

@@ -1,18 +1,23 @@
 /* Strings to dense ids and back. An id is the position at which its string was added; adding never changes
- * an id that exists. The file is a stream of kind STREAM_IDS whose records are the strings in order. */
+ * an id that exists. The file is a stream of kind STREAM_IDS whose records are the strings in order.
+ *
+ * Memory: the strings, 8 bytes an id where they begin, and 12 to 24 bytes an id of table (36 while it doubles):
+ * 10^8 ids of eight digits take 3 to 4 GB, no block of them for its own. */
 #ifndef RECPIPE_IDMAP_H
 #define RECPIPE_IDMAP_H
 
 #include "compat.h"
+#include "decimal.h"
 #include "error.h"
 #include "records.h"
 
 struct idmap {
 	char *text;             /* all strings, one behind the other */
 	uint64_t *offsets;      /* count + 1: where string i begins in `text` */
-	uint64_t *slots;        /* open addressing, a power of two: hash bits above, id + 1 below; 0 for empty */
+	uint64_t *slots;        /* open addressing, a power of two of them; see idmap_slot */
 	size_t text_size, text_capacity, offsets_capacity, slot_count;
-	uint32_t count;
+	unsigned shift;         /* a string's place is the top bits of its hash: hash >> shift */
+	uint32_t count, texts;  /* ids; those whose strings are no decimal_number */
 	json_t *ancestors;      /* maps this one grew from (see id_space), without the one read below; may be NULL */
 	bool was_read;
 	uint32_t read_count;    /* of the map as it was read: an ancestor once strings are added */
@@ -23,6 +28,7 @@ struct idmap {
 enum {
 	IDMAP_MISSING = -1,                      /* as uint32_t */
 	IDMAP_TEXT_MAX = STREAM_BLOCK_MAX - 4,   /* bytes of one string: a record must fit a block */
+	IDMAP_SLACK = 16,                        /* readable bytes behind each string of a map that has any */
 };
 
 MUST_CHECK int idmap_init(struct idmap *map, struct error *error);
@@ -33,6 +39,15 @@ uint32_t idmap_find(const struct idmap *map, const char *text, size_t length);
 
 /* The id of `text`, added when it is new. CODE_DATA at 2^32 - 2 ids and beyond IDMAP_TEXT_MAX bytes. */
 MUST_CHECK int idmap_add(struct idmap *map, const char *text, size_t length, uint32_t *id, struct error *error);
+
+/* The same two for a string whose decimal_number is at hand (DECIMAL_NONE: it is none): most hits are one line of
+ * the table and no look at the string. */
+static inline uint32_t idmap_find_number(const struct idmap *map, uint32_t number, const char *text, size_t length);
+MUST_CHECK static inline int idmap_add_number(struct idmap *map, uint32_t number, const char *text, size_t length,
+                                              uint32_t *id, struct error *error);
+
+/* Brings the place of a number to come into the cache. */
+static inline void idmap_prefetch(const struct idmap *map, uint32_t number);
 
 /* The string of `id` < count (not NUL-terminated). */
 const char *idmap_text(const struct idmap *map, uint32_t id, size_t *length);
@@ -58,5 +73,54 @@ MUST_CHECK int idmap_read_as(struct idmap *map, const char *path, const char *wh
 
 /* Writes the stream to `output`; the caller commits it. */
 MUST_CHECK int idmap_write(const struct idmap *map, const char *what, struct output *output, struct error *error);
+
+/* ---- the table ----
+ *
+ * A slot is id + 1 in the low half (0: empty) and what its string is compared by in the high one: the number itself
+ * and a flag, or 31 bits of the hash, behind which the strings must be compared. */
+
+#define IDMAP_NUMBER_FLAG (UINT64_C(1) << 32)
+
+static inline uint64_t idmap_number_hash(uint32_t number)
+{
+	return number * UINT64_C(0x9e3779b97f4a7c15); /* 2^64 / golden ratio: Fibonacci hashing */
+}
+
+static inline uint64_t idmap_number_tag(uint32_t number)
+{
+	return (uint64_t)number << 33 | IDMAP_NUMBER_FLAG;
+}
+
+/* The slot's id of a number, IDMAP_MISSING when it is not there. */
+static inline uint32_t idmap_number_probe(const struct idmap *map, uint32_t number)
+{
+	const uint64_t tag = idmap_number_tag(number);
+	const size_t mask = map->slot_count - 1;
+	for (size_t at = (size_t)(idmap_number_hash(number) >> map->shift);; at = (at + 1) & mask) {
+		const uint64_t slot = map->slots[at];
+		if (slot == 0)
+			return (uint32_t)IDMAP_MISSING;
+		if (((slot ^ tag) & ~(uint64_t)UINT32_MAX) == 0)
+			return (uint32_t)slot - 1;
+	}
+}
+
+static inline uint32_t idmap_find_number(const struct idmap *map, uint32_t number, const char *text, size_t length)
+{
+	return number != (uint32_t)DECIMAL_NONE ? idmap_number_probe(map, number) : idmap_find(map, text, length);
+}
+
+static inline int idmap_add_number(struct idmap *map, uint32_t number, const char *text, size_t length, uint32_t *id,
+                                   struct error *error)
+{
+	if (number != (uint32_t)DECIMAL_NONE && (*id = idmap_number_probe(map, number)) != (uint32_t)IDMAP_MISSING)
+		return 0;
+	return idmap_add(map, text, length, id, error);
+}
+
+static inline void idmap_prefetch(const struct idmap *map, uint32_t number)
+{
+	__builtin_prefetch(&map->slots[idmap_number_hash(number) >> map->shift]);
+}
 
 #endif

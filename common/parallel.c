@@ -126,7 +126,7 @@ static void wake_sleepers(struct pool *pool)
 	pthread_mutex_unlock(&pool->lock);
 }
 
-static size_t processors(void)
+size_t processor_count(void)
 {
 	cpu_set_t set;
 	CPU_ZERO(&set);
@@ -141,8 +141,8 @@ struct pool *pool_new(size_t threads, struct error *error)
 	struct pool *pool = mem_alloc_zero(1, sizeof *pool, error);
 	if (!pool)
 		return NULL;
-	pool->threads = threads ? threads : processors();
-	pool->spins = pool->threads <= processors() ? SPINS : 0;
+	pool->threads = threads ? threads : processor_count();
+	pool->spins = pool->threads <= processor_count() ? SPINS : 0;
 	pthread_mutex_init(&pool->lock, NULL);
 	pthread_cond_init(&pool->begin, NULL);
 	pthread_cond_init(&pool->end, NULL);

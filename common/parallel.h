@@ -10,6 +10,9 @@
 
 struct pool;
 
+/* Processors that this process may run on (affinity respected), at least 1. */
+size_t processor_count(void);
+
 /* `threads` 0 means one per available processor (affinity respected); 1 runs everything in the caller.
  * Returns NULL with CODE_SYSTEM when threads cannot be started. Free with pool_free. */
 MUST_CHECK struct pool *pool_new(size_t threads, struct error *error);

@@ -6,7 +6,7 @@
 
 #include "column.h"
 #include "compat.h"
-#include "csv.h"
+#include "csv_rows.h"
 #include "error.h"
 #include "idmap.h"
 #include "row_errors.h"
@@ -25,9 +25,16 @@ struct ratings {
 	uint64_t below_minimum;
 };
 
-/* Reads `path` to its end. Ratings below `minimum` are counted and left out (pass -INFINITY for none). */
-MUST_CHECK int ratings_read(struct ratings *ratings, const char *path, const char *delimiter, const char *columns,
-                            double minimum, struct row_errors *errors, struct error *error);
+/* How a file is read. */
+struct ratings_source {
+	const char *delimiter, *columns; /* as csv_open and ratings_columns_find take them; NULL: found */
+	double minimum;                  /* ratings below are counted and left out; -INFINITY: none */
+	size_t threads;                  /* as csv_rows_open takes them; the result does not depend on them */
+};
+
+/* Reads `path` to its end. */
+MUST_CHECK int ratings_read(struct ratings *ratings, const char *path, const struct ratings_source *source,
+                            struct row_errors *errors, struct error *error);
 void ratings_release(struct ratings *ratings);
 
 static inline int64_t ratings_time(const struct ratings *ratings, uint64_t row)

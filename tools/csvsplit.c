@@ -10,7 +10,7 @@
 struct options {
 	const char *delimiter, *columns, *folder, *names[PARTS], *rejects, *summary, *cut;
 	double minimum, ratio, test_share;
-	int64_t core, least_user, least_item, seed, max_errors, shown;
+	int64_t core, least_user, least_item, seed, max_errors, shown, threads;
 	int duplicates, split, ties;
 	bool valid, strict, quiet;
 };
@@ -65,6 +65,7 @@ static const struct option_spec table[] = {
 	{0, "summary", OPTION_TEXT, AT(summary), "FILE",
 	 "Write the summary as JSON. Its cuts are 0 but for --split time, its times where there are none.", 0, 0, NULL},
 	{0, "seed", OPTION_INT, AT(seed), "N", "Seed of random splits and broken ties.", 0, 9e18, NULL},
+	{'j', "threads", OPTION_INT, AT(threads), "N", "Threads; 0: one a processor. Never changes a byte.", 0, 1024, NULL},
 	{'q', "quiet", OPTION_FLAG, AT(quiet), NULL, "No summary on stderr.", 0, 0, NULL},
 };
 
@@ -158,7 +159,9 @@ static int read_ratings(struct run *run, struct error *error)
 			return -1;
 		run->errors.rejects = &run->rejects;
 	}
-	return ratings_read(&run->ratings, run->path, o->delimiter, o->columns, o->minimum, &run->errors, error);
+	const struct ratings_source source = {.delimiter = o->delimiter, .columns = o->columns, .minimum = o->minimum,
+	                                      .threads = (size_t)o->threads};
+	return ratings_read(&run->ratings, run->path, &source, &run->errors, error);
 }
 
 static int split(struct run *run, struct error *error)

@@ -58,7 +58,8 @@ static void cut_ratings(const char *path, const char *delimiter, const char *spe
 	struct error error = {0};
 	const struct split_options options = {.kind = (int)(choice % 5), .valid = choice & 1, .ratio = 0.8,
 	                                      .test_share = 0.2, .ties = choice & 2 ? TIES_ORDER : TIES_HASH};
-	if (ratings_read(&ratings, path, delimiter, spec, -INFINITY, &errors, &error) == 0 &&
+	const struct ratings_source source = {delimiter, spec, -INFINITY, 1};
+	if (ratings_read(&ratings, path, &source, &errors, &error) == 0 &&
 	    split_drop_duplicates(&ratings, choice & 4 ? DUPLICATES_FIRST : DUPLICATES_LAST, &counts, &error) == 0 &&
 	    split_filter(&ratings, 1, 1, choice & 8 ? 2 : 1, &counts, &error) == 0 &&
 	    split_cut(&ratings, &options, &counts, &error) == 0) {

@@ -39,6 +39,7 @@ static size_t make_rows(struct row *rows, size_t count, bool distinct, uint32_t 
 
 static void load(struct ratings *ratings, const struct row *rows, size_t count)
 {
+	const struct ratings_source source = {.minimum = -INFINITY, .threads = 1};
 	struct row_errors errors = {.most = 0};
 	struct error error = {0};
 	FILE *file = fopen("r.csv", "w");
@@ -49,7 +50,7 @@ static void load(struct ratings *ratings, const struct row *rows, size_t count)
 	for (size_t i = 0; i < count; i++)
 		fprintf(file, "u%u,i%u,%u.5,%lld\n", rows[i].user, rows[i].item, (unsigned)(i % 5), (long long)rows[i].time);
 	CHECK(fclose(file) == 0);
-	CHECK_OK(ratings_read(ratings, "r.csv", NULL, NULL, -INFINITY, &errors, &error), &error);
+	CHECK_OK(ratings_read(ratings, "r.csv", &source, &errors, &error), &error);
 	CHECK_EQUAL_U64(ratings->count, count);
 }
 
