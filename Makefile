@@ -148,7 +148,7 @@ check-includes: | $(after_deps) ## who includes whom, and every header compiles 
 scripts := deps.sh pipeline.sh $(wildcard pipeline/*) .ci/run data/fetch tests/run tests/check-includes $(wildcard tests/*/run tests/*/*.sh) \
            $(addprefix tests/bench/,compare counts machine profile scale table)
 lint: ## shellcheck, and clang-tidy where it is installed
-	shellcheck $(wildcard $(scripts))
+	shellcheck -x $(wildcard $(scripts))
 	shellcheck -s bash -e SC2034 $(wildcard tests/cli/*.bash)
 	@if command -v clang-tidy >/dev/null; then \
 		clang-tidy --quiet --checks='-*,bugprone-*,clang-analyzer-*,-bugprone-easily-swappable-parameters,-bugprone-narrowing-conversions,-clang-analyzer-security.insecureAPI.*' \

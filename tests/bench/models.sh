@@ -11,7 +11,7 @@ tool_row() { # NAME COMMAND…: seconds of the whole tool
 
 group_models() {
 	local ease=item-sim.ease.ml1m.seconds cosine=item-sim.cosine.ml1m.seconds run kind kinds='' models=()
-	local names=($ease $cosine)
+	local names=("$ease" "$cosine")
 	for kind in ials mf; do
 		! train-mlp --help | grep -qE -- "--model .*\b$kind\b" || kinds+=" $kind"
 		names+=("train.$kind.ml1m.seconds")

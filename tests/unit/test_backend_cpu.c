@@ -364,6 +364,7 @@ static void check_top(const struct setting *of)
 	uint32_t pair_users[3 * USERS], pair_items[3 * USERS], truth_items[USERS], all[ITEMS], users[USERS];
 	struct interactions seen, truth;
 	fixture_init(&f, &setting);
+	f.setting.groups = 0; /* opened for scoring alone */
 	for (size_t m = 0; m < f.parameters.count; m++) {
 		const struct matrix *table = &f.parameters.matrices[m];
 		for (size_t i = 1; i < ITEMS && model_matrix_rows(&f.shape, m) == 'i'; i += 2)
