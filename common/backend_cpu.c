@@ -3,6 +3,7 @@
 #include "cpu_state.h"
 
 #include "mem.h"
+#include "subnormal.h"
 
 void cpu_run(struct backend_state *state, bool in_line, size_t shards,
              void (*work)(void *context, size_t shard, size_t worker), void *context)
@@ -82,12 +83,13 @@ static int init_workers(struct backend_state *state, struct error *error)
 	for (size_t w = 0; w < state->worker_count; w++) {
 		struct worker *worker = &state->workers[w];
 		worker->scratch = mem_alloc_zero(state->tower.scratch_floats, sizeof(float), error);
+		worker->lanes = mem_alloc_zero(state->tower.lanes_floats, sizeof(float), error);
 		worker->parts = mem_alloc_zero(BLOCK_ROWS * state->tower.padded, sizeof(float), error);
 		worker->inputs = mem_alloc_zero(BLOCK_ROWS * widest, sizeof(float), error);
 		worker->factor_rows = mem_alloc_zero(BLOCK_ROWS * part->stride, sizeof(float), error);
 		worker->columns = mem_alloc_zero(BLOCK_ROWS * part->columns, sizeof(float), error);
 		worker->dots = mem_alloc_zero(BLOCK_ROWS * FACTOR_COLUMNS_MAX, sizeof(float), error);
-		if (!worker->scratch || !worker->parts || !worker->inputs || !worker->factor_rows || !worker->columns ||
+		if (!worker->scratch || !worker->lanes || !worker->parts || !worker->inputs || !worker->factor_rows || !worker->columns ||
 		    !worker->dots)
 			return -1;
 	}
@@ -111,15 +113,16 @@ static int init_side(struct backend_state *state, enum side_name which, size_t i
 	return side->gradients ? 0 : -1;
 }
 
-/* How many samples pass through the model together. */
+/* How many samples pass through the model together: whole groups, but for a tower's cross-entropy of single samples
+ * in groups that are too large. */
 static int choose_block(struct backend_state *state, size_t group, struct error *error)
 {
-	state->block_samples = BLOCK_ROWS;
-	if (state->options.loss == LOSS_BINARY)
-		return 0;
-	if (group > BLOCK_ROWS && state->has_tower)
-		return error_set(error, CODE_USAGE, "a tower takes at most %d negatives a positive with this loss", BLOCK_ROWS - 1);
-	state->block_samples = group > BLOCK_ROWS ? group : BLOCK_ROWS / group * group;
+	const bool large = group > TRAIN_ROWS;
+	if (large && state->has_tower && state->options.loss != LOSS_BINARY)
+		return error_set(error, CODE_USAGE, "a tower takes at most %d negatives a positive with this loss", TRAIN_ROWS - 1);
+	const bool whole = !large || !state->has_tower;
+	state->block_samples = !large ? TRAIN_ROWS / group * group : whole ? group : TRAIN_ROWS;
+	state->piece = whole ? group : 1;
 	return 0;
 }
 
@@ -142,9 +145,11 @@ static int init_training(struct backend_state *state, struct error *error)
 	state->shard_gradients = mem_alloc_zero(GRADIENT_SHARDS * state->dense_size, sizeof(float), error);
 	state->shard_losses = mem_alloc_zero(GRADIENT_SHARDS, sizeof(double), error);
 	state->z1_gradients = mem_alloc_zero(state->batch_samples * padded, sizeof(float), error);
+	state->piece_gradients = state->piece == 1 ? state->z1_gradients
+	                         : mem_alloc_zero(state->batch_samples / state->piece * padded, sizeof(float), error);
 	state->logits = mem_alloc_zero(state->batch_samples + MODEL_LANES, sizeof(float), error);
 	if (!state->dense_moment1 || !state->dense_moment2 || !state->shard_gradients || !state->shard_losses ||
-	    !state->z1_gradients || !state->logits)
+	    !state->z1_gradients || !state->piece_gradients || !state->logits)
 		return -1;
 	if (init_side(state, SIDE_USER, state->shape.users, error) < 0 ||
 	    init_side(state, SIDE_ITEM, state->shape.items, error) < 0)
@@ -159,6 +164,7 @@ static void cpu_close(struct backend_state *state)
 	cpu_batches_release(state);
 	for (size_t w = 0; state->workers && w < state->worker_count; w++) {
 		mem_free(state->workers[w].scratch);
+		mem_free(state->workers[w].lanes);
 		mem_free(state->workers[w].parts);
 		mem_free(state->workers[w].inputs);
 		mem_free(state->workers[w].factor_rows);
@@ -177,8 +183,11 @@ static void cpu_close(struct backend_state *state)
 	parameters_release(&state->values);
 	parameters_release(&state->moment1);
 	parameters_release(&state->moment2);
+	if (state->piece_gradients != state->z1_gradients)
+		mem_free(state->piece_gradients);
 	float *blocks[] = {state->dense, state->dense_moment1, state->dense_moment2, state->transposed,
-	                   state->shard_gradients, state->z1_gradients, state->logits, state->item_parts};
+	                   state->shard_gradients, state->z1_gradients, state->logits, state->item_parts,
+	                   state->item_blocks};
 	for (size_t i = 0; i < COUNT_OF(blocks); i++)
 		mem_free(blocks[i]);
 	mem_free(state->shard_losses);
@@ -229,7 +238,9 @@ static struct backend_state *cpu_open(const struct model_shape *shape, const str
 	state->losses = loss_kernels_of(isa);
 	state->factor_kernels = factor_kernels_of(isa);
 	state->catalogue_kernels = catalogue_kernels_of(isa);
+	const unsigned before = subnormal_flush(); /* the pool's threads inherit it */
 	state->pool = pool_new(options->threads, error);
+	subnormal_restore(before);
 	if (!state->pool || parameters_init(&state->values, shape, error) < 0 || cpu_dense_init(state, error) < 0 ||
 	    init_workers(state, error) < 0)
 		goto fail;
@@ -243,6 +254,31 @@ static struct backend_state *cpu_open(const struct model_shape *shape, const str
 fail:
 	cpu_close(state);
 	return NULL;
+}
+
+static int train(struct backend_state *state, const struct train_span *span, struct train_result *result,
+                 struct error *error)
+{
+	const unsigned before = subnormal_flush();
+	const int status = cpu_train(state, span, result, error);
+	subnormal_restore(before);
+	return status;
+}
+
+static int score_lists(struct backend_state *state, const struct score_lists *lists, struct error *error)
+{
+	const unsigned before = subnormal_flush();
+	const int status = cpu_score_lists(state, lists, error);
+	subnormal_restore(before);
+	return status;
+}
+
+static int score_top(struct backend_state *state, const struct score_top *request, struct error *error)
+{
+	const unsigned before = subnormal_flush();
+	const int status = cpu_score_top(state, request, error);
+	subnormal_restore(before);
+	return status;
 }
 
 static int cpu_probe(int device, struct error *error)
@@ -261,9 +297,9 @@ const struct backend backend_cpu = {
 	.name = "cpu",
 	.probe = cpu_probe,
 	.open = cpu_open,
-	.train = cpu_train,
-	.score_lists = cpu_score_lists,
-	.score_top = cpu_score_top,
+	.train = train,
+	.score_lists = score_lists,
+	.score_top = score_top,
 	.get = cpu_get,
 	.put = cpu_put,
 	.close = cpu_close,

@@ -5,14 +5,14 @@
 
 #include "mem.h"
 
-static int side_index_init(struct side_index *index, size_t samples, size_t ids, struct error *error)
+static int side_index_init(struct side_index *index, size_t uses, size_t ids, struct error *error)
 {
-	size_t most = samples < ids ? samples : ids;
+	size_t most = uses < ids ? uses : ids;
 	index->rows = mem_alloc(most, sizeof *index->rows, error);
-	index->slots = mem_alloc(samples, sizeof *index->slots, error);
+	index->slots = mem_alloc(uses, sizeof *index->slots, error);
 	index->starts = mem_alloc(most + 2, sizeof *index->starts, error);
-	index->samples = mem_alloc(samples, sizeof *index->samples, error);
-	return index->rows && index->slots && index->starts && index->samples ? 0 : -1;
+	index->uses = mem_alloc(uses, sizeof *index->uses, error);
+	return index->rows && index->slots && index->starts && index->uses ? 0 : -1;
 }
 
 static int batch_init(struct backend_state *state, struct batch *batch, struct error *error)
@@ -24,7 +24,7 @@ static int batch_init(struct backend_state *state, struct batch *batch, struct e
 	batch->piece_missing = mem_alloc_zero(groups / SAMPLING_PIECE + 1, sizeof *batch->piece_missing, error);
 	if (!batch->users || !batch->items || !batch->weights || !batch->piece_missing)
 		return -1;
-	if (side_index_init(&batch->sides[SIDE_USER], samples, state->shape.users, error) < 0)
+	if (side_index_init(&batch->sides[SIDE_USER], samples / state->piece, state->shape.users, error) < 0)
 		return -1;
 	return side_index_init(&batch->sides[SIDE_ITEM], samples, state->shape.items, error);
 }
@@ -45,7 +45,7 @@ void cpu_batches_release(struct backend_state *state)
 			mem_free(batch->sides[s].rows);
 			mem_free(batch->sides[s].slots);
 			mem_free(batch->sides[s].starts);
-			mem_free(batch->sides[s].samples);
+			mem_free(batch->sides[s].uses);
 		}
 		mem_free(batch->users);
 		mem_free(batch->items);
@@ -107,7 +107,7 @@ static void weigh_samples(struct batch *batch, size_t group)
 	}
 }
 
-/* ids[i] belongs to `repeat` consecutive samples. A sparse set (Briggs & Torczon 1993) finds the slot of an
+/* ids[i] belongs to `repeat` consecutive uses. A sparse set (Briggs & Torczon 1993) finds the slot of an
  * id without ever clearing slot_of. */
 static void index_rows(struct side_index *index, uint32_t *slot_of, const uint32_t *ids, size_t count, size_t repeat)
 {
@@ -134,8 +134,8 @@ static void index_rows(struct side_index *index, uint32_t *slot_of, const uint32
 		begin += size;
 	}
 	starts[0] = 0;
-	for (size_t s = 0; s < count * repeat; s++)
-		index->samples[starts[slots[s] + 1]++] = (uint32_t)s;
+	for (size_t u = 0; u < count * repeat; u++)
+		index->uses[starts[slots[u] + 1]++] = (uint32_t)u;
 }
 
 void cpu_batch_index(struct backend_state *state, struct batch *batch, enum side_name which)
@@ -143,7 +143,7 @@ void cpu_batch_index(struct backend_state *state, struct batch *batch, enum side
 	const size_t group = 1 + (size_t)state->options.ratio;
 	struct side *side = &state->sides[which];
 	if (which == SIDE_USER) {
-		index_rows(&batch->sides[which], side->slot_of, batch->users, batch->groups, group);
+		index_rows(&batch->sides[which], side->slot_of, batch->users, batch->groups, group / state->piece);
 		return;
 	}
 	weigh_samples(batch, group);

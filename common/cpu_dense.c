@@ -33,7 +33,7 @@ static size_t shape_tower(struct backend_state *state)
 		layer->bias_at = at;
 		at += layer->outputs_padded;
 	}
-	tower_scratch(tower);
+	tower_lay_out(tower);
 	return at;
 }
 
@@ -46,22 +46,23 @@ static size_t shape_dense(struct backend_state *state)
 	return state->has_factors ? cpu_factors_shape(state, at) : at;
 }
 
-/* Gives each layer its pointers; the transposed weights lie behind one another in their own block. */
-static size_t place_layer(struct backend_state *state, struct dense_layer *layer, size_t at)
+/* Gives each layer its pointers; the transposed weights lie behind one another in their own block. The tail needs
+ * none. */
+static size_t place_layer(struct backend_state *state, struct dense_layer *layer, bool transposed, size_t at)
 {
 	layer->weight = state->dense + layer->weight_at;
-	layer->transposed = state->transposed + at;
-	return at + layer->inputs * layer->outputs_padded;
+	layer->transposed = transposed ? state->transposed + at : NULL;
+	return at + (transposed ? layer->inputs * layer->outputs_padded : 0);
 }
 
 static void place_layers(struct backend_state *state)
 {
-	size_t at = place_layer(state, &state->sides[SIDE_USER].half, 0);
+	size_t at = place_layer(state, &state->sides[SIDE_USER].half, true, 0);
 	state->sides[SIDE_USER].half.bias = state->dense + state->first_bias_at;
-	at = place_layer(state, &state->sides[SIDE_ITEM].half, at);
+	at = place_layer(state, &state->sides[SIDE_ITEM].half, true, at);
 	for (size_t l = 0; l < state->tower.layer_count; l++) {
 		struct dense_layer *layer = &state->tower.layers[l];
-		at = place_layer(state, layer, at);
+		at = place_layer(state, layer, l < state->tower.wide_count, at);
 		layer->bias = state->dense + layer->bias_at;
 	}
 }
@@ -76,9 +77,12 @@ static int add_slice(struct backend_state *state, struct dense_slice slice, stru
 
 static int slice_layer(struct backend_state *state, const struct dense_layer *layer, int region, struct error *error)
 {
-	size_t rows = SLICE_FLOATS / layer->inputs_padded;
-	if (rows * (DENSE_SLICES_MAX / MODEL_LAYERS_MAX / 2) < layer->outputs)
-		rows = layer->outputs / (DENSE_SLICES_MAX / MODEL_LAYERS_MAX / 2) + 1;
+	/* Whole vectors of rows, because they are transposed. */
+	const size_t most = DENSE_SLICES_MAX / MODEL_LAYERS_MAX / 2;
+	const size_t few = padded_to(SLICE_FLOATS / layer->inputs_padded + 1, MODEL_LANES) - MODEL_LANES;
+	size_t rows = few > MODEL_LANES ? few : MODEL_LANES;
+	if (rows * most < layer->outputs)
+		rows = padded_to(layer->outputs / most + 1, MODEL_LANES);
 	for (size_t first = 0; first < layer->outputs; first += rows) {
 		size_t count = layer->outputs - first < rows ? layer->outputs - first : rows;
 		struct dense_slice slice = {
@@ -168,20 +172,19 @@ void cpu_dense_move(struct backend_state *state, enum direction direction, float
 		move_rows(direction, block + part->bias_at, 0, parameters->matrices[bias].values, 0, 1, 1);
 }
 
-static void transpose_layer(struct backend_state *state, const struct dense_layer *layer)
+void cpu_dense_transpose_rows(struct backend_state *state, const struct dense_layer *layer, size_t first, size_t rows)
 {
 	float *to = state->transposed + (layer->transposed - state->transposed);
-	for (size_t o = 0; o < layer->outputs; o++)
-		for (size_t k = 0; k < layer->inputs; k++)
-			to[k * layer->outputs_padded + o] = layer->weight[o * layer->inputs_padded + k];
+	state->kernels->transpose(layer->weight + first * layer->inputs_padded, layer->inputs_padded, rows, layer->inputs,
+	                          to + first, layer->outputs_padded);
 }
 
 void cpu_dense_transpose(struct backend_state *state)
 {
 	for (int s = 0; s < SIDES && state->has_tower; s++)
-		transpose_layer(state, &state->sides[s].half);
-	for (size_t l = 0; l < state->tower.layer_count; l++)
-		transpose_layer(state, &state->tower.layers[l]);
+		cpu_dense_transpose_rows(state, &state->sides[s].half, 0, state->tower.width);
+	for (size_t l = 0; l < state->tower.wide_count; l++)
+		cpu_dense_transpose_rows(state, &state->tower.layers[l], 0, state->tower.layers[l].outputs);
 }
 
 int cpu_dense_init(struct backend_state *state, struct error *error)
@@ -190,7 +193,7 @@ int cpu_dense_init(struct backend_state *state, struct error *error)
 	state->dense_size = shape_dense(state);
 	for (int s = 0; s < SIDES; s++)
 		transposed += state->sides[s].half.inputs * state->sides[s].half.outputs_padded;
-	for (size_t l = 0; l < state->tower.layer_count; l++)
+	for (size_t l = 0; l < state->tower.wide_count; l++)
 		transposed += state->tower.layers[l].inputs * state->tower.layers[l].outputs_padded;
 	state->dense = mem_alloc_zero(state->dense_size, sizeof(float), error);
 	state->transposed = mem_alloc_zero(transposed, sizeof(float), error);

@@ -82,15 +82,15 @@ static struct factor_rows batch_rows(const struct backend_state *state)
 	const struct factor_part *part = &state->factors;
 	return (struct factor_rows){
 		.users = state->sides[SIDE_USER].factor_inputs, .items = state->sides[SIDE_ITEM].factor_inputs,
-		.stride = part->stride, .weight = part->weight, .bias = part->bias ? part->bias[0] : 0.0f,
+		.piece = state->piece, .stride = part->stride, .weight = part->weight, .bias = part->bias ? part->bias[0] : 0.0f,
 	};
 }
 
 void cpu_factors_forward(struct backend_state *state, const struct batch *batch, size_t first, size_t count)
 {
 	const struct factor_rows rows = batch_rows(state);
-	state->factor_kernels->logits(&rows, batch->sides[SIDE_USER].slots + first, batch->sides[SIDE_ITEM].slots + first,
-	                              count, state->logits + first);
+	state->factor_kernels->logits(&rows, batch->sides[SIDE_USER].slots + first / state->piece,
+	                              batch->sides[SIDE_ITEM].slots + first, count, state->logits + first);
 }
 
 void cpu_factors_backward(struct backend_state *state, const struct batch *batch, size_t first, size_t count,
@@ -101,7 +101,7 @@ void cpu_factors_backward(struct backend_state *state, const struct batch *batch
 	float bias = 0.0f;
 	if (!part->has_weight)
 		return;
-	state->factor_kernels->weight_gradient(&rows, batch->sides[SIDE_USER].slots + first,
+	state->factor_kernels->weight_gradient(&rows, batch->sides[SIDE_USER].slots + first / state->piece,
 	                                       batch->sides[SIDE_ITEM].slots + first, count, state->logits + first,
 	                                       gradient + part->weight_at, &bias);
 	if (part->bias)
@@ -116,13 +116,14 @@ void cpu_factors_step(struct backend_state *state, enum side_name which, const s
 	const struct side *side = &state->sides[which];
 	const struct side_index *index = &batch->sides[which];
 	const struct matrix *table = &state->values.matrices[side->factors];
+	const struct factor_rows rows = batch_rows(state);
+	void (*row_gradient)(const struct factor_rows *, const float *, const uint32_t *, size_t, const uint32_t *, float *) =
+		which == SIDE_USER ? state->factor_kernels->user_gradient : state->factor_kernels->item_gradient;
 	for (size_t r = first; r < first + count; r++) {
 		const size_t at = (size_t)index->rows[r] * table->stride, fixed = part->fixed[which];
 		float *gradient = side->factor_gradients ? side->factor_gradients + at : worker->factor_rows;
-		state->factor_kernels->row_gradient(state->logits, index->samples + index->starts[r],
-		                                    index->starts[r + 1] - index->starts[r],
-		                                    state->sides[other].factor_inputs, batch->sides[other].slots,
-		                                    part->stride, part->weight, gradient);
+		row_gradient(&rows, state->logits, index->uses + index->starts[r],
+		             index->starts[r + 1] - index->starts[r], batch->sides[other].slots, gradient);
 		if (fixed < part->columns)
 			gradient[fixed] = 0.0f;
 		if (which == SIDE_USER && fixed < part->columns && state->options.loss != LOSS_BINARY)

@@ -1,7 +1,10 @@
 /* Scoring on the CPU: the item half of the first layer is computed once for all items, the user half once
- * for each user; the rest of the tower runs over blocks of pairs. Users are cut into tasks whose results
- * land at fixed places, so threads never change the output. */
+ * for each user; the rest of the tower runs over blocks of pairs. Rankings of the whole catalogue have the items of
+ * a block side by side, so that no layer is padded, and pass every user of a task by a block before the next one.
+ * Users are cut into tasks whose results land at fixed places, so threads never change the output. */
 #include "cpu_state.h"
+
+#include <math.h>
 
 #include "mem.h"
 #include "topk.h"
@@ -19,7 +22,6 @@ struct score_job {
 	const struct score_lists *lists;
 	const struct score_top *top;
 	struct topk *best;            /* TASK_USERS heaps for each worker */
-	uint32_t *all_items;          /* 0, 1, 2, … */
 };
 
 /* Halves of z1 for rows ids[0..count) of a table, count <= BLOCK_ROWS, through the worker's input rows. */
@@ -47,21 +49,39 @@ static void project_items(void *context, size_t shard, size_t worker)
 	            state->item_parts + first * state->tower.padded);
 }
 
-static int make_item_parts(struct backend_state *state, struct error *error)
+/* The items of a block side by side, from their rows. */
+static void turn_block(struct backend_state *state, size_t block)
+{
+	const size_t padded = state->tower.padded;
+	float *to = state->item_blocks + block * state->tower.width * BLOCK_ROWS;
+	state->kernels->transpose(state->item_parts + block * BLOCK_ROWS * padded, padded, BLOCK_ROWS, state->tower.width, to,
+	                          BLOCK_ROWS);
+}
+
+static void prepare_items(void *context, size_t block, size_t worker)
+{
+	struct backend_state *state = context;
+	if (!state->items_current)
+		project_items(context, block, worker);
+	if (state->item_blocks)
+		turn_block(state, block);
+}
+
+/* Brings what scoring needs of the items up to date; once a ranking of all items was asked for, its blocks too. */
+static int make_item_parts(struct backend_state *state, bool all_items, struct error *error)
 {
 	if (state->has_factors && !state->items_current && cpu_factors_items(state, error) < 0)
 		return -1;
-	if (!state->has_tower) {
-		state->items_current = true;
-		return 0;
-	}
 	const size_t blocks = (state->shape.items + BLOCK_ROWS - 1) / BLOCK_ROWS;
-	if (!state->item_parts)
+	const bool first = all_items && !state->item_blocks;
+	if (state->has_tower && !state->item_parts)
 		state->item_parts = mem_alloc_zero(blocks * BLOCK_ROWS * state->tower.padded, sizeof(float), error);
-	if (!state->item_parts)
+	if (state->has_tower && first)
+		state->item_blocks = mem_alloc_zero(blocks * BLOCK_ROWS * state->tower.width, sizeof(float), error);
+	if (state->has_tower && (!state->item_parts || (first && !state->item_blocks)))
 		return -1;
-	if (!state->items_current)
-		pool_run(state->pool, blocks, project_items, state);
+	if (state->has_tower && (!state->items_current || first))
+		pool_run(state->pool, blocks, prepare_items, state);
 	state->items_current = true;
 	return 0;
 }
@@ -70,13 +90,15 @@ static int make_item_parts(struct backend_state *state, struct error *error)
 static void tower_scores(struct backend_state *state, struct worker *worker, size_t user, const uint32_t *items,
                         size_t count, float *logits)
 {
-	static const uint32_t same_row[BLOCK_ROWS];
+	static const uint32_t same_row[1];
 	const struct block block = {
 		.user_part = worker->parts + user * state->tower.padded,
 		.item_part = state->item_parts,
 		.user_slots = same_row,
+		.piece = count,
 		.item_slots = items,
 		.count = count,
+		.known = count,
 		.scratch = worker->scratch,
 	};
 	state->kernels->score_block(&state->tower, &block, logits);
@@ -122,7 +144,7 @@ static void score_some_lists(void *context, size_t shard, size_t worker_number)
 int cpu_score_lists(struct backend_state *state, const struct score_lists *lists, struct error *error)
 {
 	struct score_job job = {.state = state, .lists = lists};
-	if (make_item_parts(state, error) < 0)
+	if (make_item_parts(state, false, error) < 0)
 		return -1;
 	pool_run(state->pool, (lists->count + TASK_USERS - 1) / TASK_USERS, score_some_lists, &job);
 	return 0;
@@ -135,12 +157,21 @@ static bool holds(const struct interactions *interactions, uint32_t user, uint32
 	return interactions && user < interactions->users && interactions_has(interactions, user, item);
 }
 
-static void offer_scores(const struct score_top *request, uint32_t user, uint32_t first_item, const float *scores,
+/* The score that the next one must reach to enter: most items fail here, so only few are looked up. */
+static float least_wanted(const struct topk *best)
+{
+	return best->count < best->limit || best->limit == 0 ? -INFINITY : best->scores[0];
+}
+
+/* Offers scores[0 .. BLOCK_ROWS) of the items from first_item on, `count` of which exist. */
+static void offer_scores(const struct score_job *job, uint32_t user, uint32_t first_item, const float *scores,
                          size_t count, struct topk *best)
 {
-	for (size_t i = 0; i < count; i++) {
-		uint32_t item = first_item + (uint32_t)i;
-		/* Most items fail here: only the few that would enter are looked up. */
+	const struct score_top *request = job->top;
+	uint64_t wanted = job->state->kernels->at_least(scores, least_wanted(best)) & ((UINT64_C(1) << count) - 1);
+	for (; wanted; wanted &= wanted - 1) {
+		const size_t i = (size_t)__builtin_ctzll(wanted);
+		const uint32_t item = first_item + (uint32_t)i;
 		if (!topk_wants(best, scores[i], item) || holds(request->seen, user, item))
 			continue;
 		topk_offer(best, scores[i], holds(request->truth, user, item) ? item + truth_last : item);
@@ -167,23 +198,19 @@ static void chunk_dots(struct backend_state *state, struct worker *worker, size_
 	                            part->bias ? part->bias[0] : 0.0f, worker->dots, FACTOR_COLUMNS_MAX);
 }
 
-/* One user's chunk of items, a block at a time: `dots` beside the tower's logits, or alone. */
-static void score_chunk(struct score_job *job, struct worker *worker, size_t user, uint32_t id, size_t chunk,
-                        size_t width, struct topk *best)
+/* One user and one block of items: `dots` beside the tower's logits, or alone. */
+static void score_block(struct score_job *job, struct worker *worker, size_t user, uint32_t id, size_t first,
+                        const float *dots, struct topk *best)
 {
 	struct backend_state *state = job->state;
-	const float *dots = worker->dots + user * FACTOR_COLUMNS_MAX;
-	float logits[BLOCK_ROWS];
-	for (size_t at = 0; at < width; at += BLOCK_ROWS) {
-		const size_t some = width - at < BLOCK_ROWS ? width - at : BLOCK_ROWS;
-		if (state->has_tower)
-			tower_scores(state, worker, user, job->all_items + chunk + at, some, logits);
-		else
-			memset(logits, 0, sizeof logits);
-		for (size_t i = 0; state->has_factors && i < some; i++)
-			logits[i] = dots[at + i] + logits[i];
-		offer_scores(job->top, id, (uint32_t)(chunk + at), logits, some, best);
-	}
+	const size_t left = state->shape.items - first;
+	_Alignas(64) float logits[BLOCK_ROWS] = {0};
+	if (state->has_tower)
+		state->kernels->score_items(&state->tower, worker->parts + user * state->tower.padded,
+		                            state->item_blocks + first * state->tower.width, worker->scratch, logits);
+	for (size_t i = 0; state->has_factors && i < BLOCK_ROWS && i < left; i++)
+		logits[i] = dots[i] + logits[i];
+	offer_scores(job, id, (uint32_t)first, logits, left < BLOCK_ROWS ? left : BLOCK_ROWS, best);
 }
 
 static void score_some_users(void *context, size_t shard, size_t worker_number)
@@ -203,8 +230,10 @@ static void score_some_users(void *context, size_t shard, size_t worker_number)
 		const size_t width = items - chunk < ITEM_CHUNK ? items - chunk : ITEM_CHUNK;
 		if (state->has_factors)
 			chunk_dots(state, worker, chunk, width);
-		for (size_t u = 0; u < count; u++)
-			score_chunk(job, worker, u, request->users[first + u], chunk, width, &best[u]);
+		for (size_t at = 0; at < width; at += BLOCK_ROWS)
+			for (size_t u = 0; u < count; u++)
+				score_block(job, worker, u, request->users[first + u], chunk + at,
+				            worker->dots + u * FACTOR_COLUMNS_MAX + at, &best[u]);
 	}
 	for (size_t u = 0; u < count; u++)
 		take_results(request, first + u, &best[u]);
@@ -212,15 +241,12 @@ static void score_some_users(void *context, size_t shard, size_t worker_number)
 
 int cpu_score_top(struct backend_state *state, const struct score_top *request, struct error *error)
 {
-	const size_t heaps = state->worker_count * TASK_USERS, items = state->shape.items;
+	const size_t heaps = state->worker_count * TASK_USERS;
 	struct score_job job = {.state = state, .top = request};
 	int result = -1;
 	job.best = mem_alloc_zero(heaps, sizeof *job.best, error);
-	job.all_items = mem_alloc(items, sizeof *job.all_items, error);
-	if (!job.best || !job.all_items || make_item_parts(state, error) < 0)
+	if (!job.best || make_item_parts(state, true, error) < 0)
 		goto out;
-	for (size_t i = 0; i < items; i++)
-		job.all_items[i] = (uint32_t)i;
 	for (size_t h = 0; h < heaps; h++)
 		if (topk_init(&job.best[h], request->top, error) < 0)
 			goto out;
@@ -230,6 +256,5 @@ out:
 	for (size_t h = 0; job.best && h < heaps; h++)
 		topk_release(&job.best[h]);
 	mem_free(job.best);
-	mem_free(job.all_items);
 	return result;
 }

@@ -2,7 +2,8 @@
  *
  * The first layer is split: W1 [u ; i] = W1u u + W1i i. Each half is computed once for every distinct user
  * and item of a batch; backward, the gradients of z1 are first summed per row and then multiplied once. The
- * rest of the tower runs over blocks of BLOCK_ROWS samples. Work is cut into shards by the batch alone;
+ * rest of the tower runs over blocks of TRAIN_ROWS samples. Samples of a group share their user, so the user's side
+ * goes by pieces, the runs of samples of one user that blocks leave whole. Work is cut into shards by the batch alone;
  * each shard adds into its own gradient, and shards are summed in order: threads never change a bit. */
 #ifndef RECPIPE_CPU_STATE_H
 #define RECPIPE_CPU_STATE_H
@@ -23,13 +24,14 @@ enum {
 
 enum side_name { SIDE_USER, SIDE_ITEM };
 
-/* The distinct rows of one side of a batch, and which samples use each. */
+/* The distinct rows of one side of a batch, and which uses (pieces of the user's side, samples of the item's) are
+ * of each. */
 struct side_index {
 	uint32_t *rows;           /* ids in order of first appearance */
 	size_t count;
-	uint32_t *slots;          /* of each sample: position in rows */
+	uint32_t *slots;          /* of each use: position in rows */
 	uint32_t *starts;         /* count + 1 */
-	uint32_t *samples;        /* of slot s: samples[starts[s] .. starts[s + 1]), ascending */
+	uint32_t *uses;           /* of slot s: uses[starts[s] .. starts[s + 1]), ascending */
 };
 
 struct batch {
@@ -104,6 +106,7 @@ enum { REGION_TOWER = SIDES, REGIONS };
 
 struct worker {
 	float *scratch;           /* a block's activations */
+	float *lanes;             /* gradients of the tower's tail, by lanes */
 	float *parts;             /* [BLOCK_ROWS][tower.padded]: halves of z1, or their gradients */
 	float *inputs;            /* [BLOCK_ROWS][widest half]: rows of embeddings, or their gradients */
 	float *factor_rows;       /* [BLOCK_ROWS][factor stride]: queries, or a gradient */
@@ -144,15 +147,18 @@ struct backend_state {
 	/* Training */
 	size_t batch_samples;     /* room in the buffers below */
 	struct batch batches[2];  /* the current one and the one being prepared */
-	size_t block_samples;     /* at most BLOCK_ROWS where there is a tower; whole groups unless the loss is binary */
+	size_t block_samples;     /* at most TRAIN_ROWS where there is a tower */
+	size_t piece;             /* the group where blocks hold whole groups, else 1 */
 	float *z1_gradients;      /* [samples][tower.padded] */
+	float *piece_gradients;   /* [pieces][tower.padded], their sums; z1_gradients where a piece is a sample */
 	float *logits;            /* [samples]: logits, then their gradients */
 	uint64_t step;
 	struct adam_step adam;
 	char description[64];
 
-	/* Scoring: item halves of all items (and factors.item_columns), computed when the parameters change */
-	float *item_parts;
+	/* Scoring: item halves of all items, computed when the parameters change: a row an item, [items][tower.padded], and
+	 * (for rankings of all items) side by side, [blocks][tower.width][BLOCK_ROWS]. The same goes for the factors. */
+	float *item_parts, *item_blocks;
 	bool items_current;
 };
 
@@ -178,8 +184,10 @@ MUST_CHECK int cpu_dense_init(struct backend_state *state, struct error *error);
 /* Moves dense layers between the model's matrices and `block`. */
 void cpu_dense_move(struct backend_state *state, enum direction direction, float *block,
                     const struct parameters *parameters);
-/* Brings the transposed weights up to date. */
+/* Brings the transposed weights up to date: all of them, or those of rows [first, first + rows) of a layer that has
+ * them, `first` a multiple of 16 and `rows` as well or up to the last one. */
 void cpu_dense_transpose(struct backend_state *state);
+void cpu_dense_transpose_rows(struct backend_state *state, const struct dense_layer *layer, size_t first, size_t rows);
 
 /* cpu_factors.c */
 /* Lays out what the dense block holds of the factors from `at` on; returns where it ends. */

@@ -18,7 +18,7 @@ struct step {
 	size_t extra;                /* leading tasks that prepare the next batch */
 };
 
-enum { CHUNKS_A_SHARD = 8 };
+enum { CHUNKS_A_SHARD = 8, ROWS_AHEAD = 4, EXPECTED_BYTES = 200000 };
 
 static size_t chunks_of(size_t count)
 {
@@ -33,6 +33,20 @@ static size_t shards_of(size_t chunks)
 	if (shards < 2)
 		shards = chunks < 2 ? chunks : 2;
 	return shards < GRADIENT_SHARDS ? shards : GRADIENT_SHARDS;
+}
+
+/* Asks for rows of both moments long before Adam needs them, when all of the batch's fit into the second-level cache. */
+static void expect_moments(const struct backend_state *state, const struct side *side, const struct side_index *index,
+                           size_t first, size_t count)
+{
+	const size_t stride = side->half.inputs_padded;
+	const float *tables[] = {state->moment1.matrices[side->matrix].values, state->moment2.matrices[side->matrix].values};
+	if (index->count * stride * sizeof(float) > EXPECTED_BYTES)
+		return;
+	for (size_t r = first; r < first + count; r++)
+		for (size_t t = 0; t < COUNT_OF(tables); t++)
+			for (size_t n = 0; n < stride; n += MODEL_LANES)
+				__builtin_prefetch(tables[t] + index->rows[r] * stride + n, 0, 2);
 }
 
 static void project_rows(void *context, size_t shard, size_t worker)
@@ -50,10 +64,9 @@ static void project_rows(void *context, size_t shard, size_t worker)
 		cpu_factors_gather(state, which, index, first, count);
 	if (!state->has_tower)
 		return;
-	const struct matrix *table = &state->values.matrices[side->matrix];
-	for (size_t r = 0; r < count; r++)
-		memcpy(side->inputs + (first + r) * stride, table->values + index->rows[first + r] * table->stride,
-		       stride * sizeof(float));
+	state->kernels->gather(state->values.matrices[side->matrix].values, stride, index->rows + first, count,
+	                       side->inputs + first * stride);
+	expect_moments(state, side, index, first, count);
 	state->kernels->project(side->inputs + first * stride, stride, count, &side->half,
 	                        side->parts + first * state->tower.padded, state->tower.padded);
 }
@@ -62,7 +75,7 @@ static void project_rows(void *context, size_t shard, size_t worker)
 static double train_one_block(struct backend_state *state, const struct batch *batch, size_t first, size_t count,
                               struct worker *worker, float *gradient)
 {
-	float *logits = state->logits + first, z[LOSS_ROWS + MODEL_LANES] = {0};
+	float *logits = state->logits + first, z[LOSS_ROWS + MODEL_LANES];
 	const struct loss_rows rows = {
 		.position = first, .count = count, .group = 1 + (size_t)state->options.ratio,
 		.weights = batch->missing ? batch->weights + first : NULL,
@@ -72,15 +85,18 @@ static double train_one_block(struct backend_state *state, const struct batch *b
 		.block = {
 			.user_part = state->sides[SIDE_USER].parts,
 			.item_part = state->sides[SIDE_ITEM].parts,
-			.user_slots = batch->sides[SIDE_USER].slots + first,
+			.user_slots = batch->sides[SIDE_USER].slots + first / state->piece,
+			.piece = state->piece,
 			.item_slots = batch->sides[SIDE_ITEM].slots + first,
 			.count = count,
+			.known = batch->samples - first,
 			.scratch = worker->scratch,
 		},
-		.position = first,
+		.place = (state->step << 24) + first,
 		.z1_gradient = state->z1_gradients + first * state->tower.padded,
+		.piece_gradient = state->piece_gradients + first / state->piece * state->tower.padded,
 		.gradient = gradient,
-		.step = state->step,
+		.lanes = worker->lanes,
 	};
 	memset(logits, 0, count * sizeof *logits);
 	if (state->has_factors)
@@ -121,10 +137,13 @@ static void train_blocks(struct backend_state *state, const struct batch *batch,
 	const size_t most = state->block_samples;
 	double loss = 0.0;
 	memset(gradient + state->blocks_at, 0, (state->dense_size - state->blocks_at) * sizeof(float));
+	memset(worker->lanes, 0, state->tower.lanes_floats * sizeof(float));
 	for (size_t b = shard_begin(blocks, shards, shard); b < shard_begin(blocks, shards, shard + 1); b++) {
 		const size_t first = b * most, left = batch->samples - first;
 		loss += train_one_block(state, batch, first, left < most ? left : most, worker, gradient);
 	}
+	if (state->has_tower)
+		state->kernels->sum_lanes(&state->tower, worker->lanes, gradient);
 	if (state->options.loss != LOSS_BINARY)
 		leave_output_bias(state, gradient);
 	state->shard_losses[shard] = loss;
@@ -139,33 +158,51 @@ static void tower_step(void *context, size_t shard, size_t worker)
 		train_blocks(step->state, step->batch, shard - step->extra, &step->state->workers[worker]);
 }
 
+/* Gradients of z1, summed over the uses of rows [first, first + count) of the side's index. */
+static void sum_uses(struct backend_state *state, enum side_name which, const struct side_index *index, size_t first,
+                     size_t count, float *sums)
+{
+	const size_t padded = state->tower.padded, all = index->starts[index->count];
+	const float *rows = which == SIDE_USER ? state->piece_gradients : state->z1_gradients;
+	for (size_t r = 0; r < count; r++) {
+		const size_t at = index->starts[first + r];
+		state->kernels->sum_rows(rows, padded, index->uses + at, index->starts[first + r + 1] - at, all - at,
+		                         sums + r * padded);
+	}
+}
+
+/* Adam on rows of an embedding table, from the gradients [count][stride]. */
+static void step_embeddings(struct backend_state *state, const struct side *side, const uint32_t *ids, size_t count,
+                            const float *gradients)
+{
+	const size_t stride = side->half.inputs_padded;
+	float *tables[] = {state->values.matrices[side->matrix].values, state->moment1.matrices[side->matrix].values,
+	                   state->moment2.matrices[side->matrix].values};
+	for (size_t r = 0; r < count; r++) {
+		const size_t at = ids[r] * stride;
+		for (size_t t = 0; t < COUNT_OF(tables) && r + ROWS_AHEAD < count; t++)
+			for (size_t n = 0; n < stride; n += MODEL_LANES)
+				__builtin_prefetch(tables[t] + ids[r + ROWS_AHEAD] * stride + n);
+		if (side->gradients)
+			memcpy(side->gradients + at, gradients + r * stride, stride * sizeof(float));
+		else
+			state->kernels->adam(tables[0] + at, tables[1] + at, tables[2] + at, gradients + r * stride, stride,
+			                     &state->adam);
+	}
+}
+
 /* Rows [first, first + count) of the side's index: summed gradients, back through the half, Adam. */
 static void step_rows(struct backend_state *state, enum side_name which, const struct side_index *index, size_t first,
                       size_t count, struct worker *worker, float *gradient)
 {
-	struct side *side = &state->sides[which];
+	const struct side *side = &state->sides[which];
 	const size_t padded = state->tower.padded, stride = side->half.inputs_padded;
-	const struct kernels *kernels = state->kernels;
-	const struct matrix *values = &state->values.matrices[side->matrix];
-	for (size_t r = 0; r < count; r++) {
-		const uint32_t *samples = index->samples + index->starts[first + r];
-		size_t uses = index->starts[first + r + 1] - index->starts[first + r];
-		kernels->sum_rows(state->z1_gradients, padded, samples, uses, worker->parts + r * padded);
-		if (which == SIDE_USER)
-			kernels->add(gradient + state->first_bias_at, worker->parts + r * padded, padded);
-	}
-	kernels->project_back(worker->parts, padded, side->inputs + first * stride, stride, count,
-	                      &side->half, worker->inputs, gradient);
-	for (size_t r = 0; r < count; r++) {
-		const size_t at = (size_t)index->rows[first + r] * values->stride;
-		const float *row_gradient = worker->inputs + r * stride;
-		if (side->gradients)
-			memcpy(side->gradients + at, row_gradient, stride * sizeof(float));
-		else
-			kernels->adam(values->values + at, state->moment1.matrices[side->matrix].values + at,
-			              state->moment2.matrices[side->matrix].values + at, row_gradient, stride,
-			              &state->adam);
-	}
+	sum_uses(state, which, index, first, count, worker->parts);
+	for (size_t r = 0; r < count && which == SIDE_USER; r++)
+		state->kernels->add(gradient + state->first_bias_at, worker->parts + r * padded, padded);
+	state->kernels->project_back(worker->parts, padded, side->inputs + first * stride, stride, count,
+	                             &side->half, worker->inputs, gradient);
+	step_embeddings(state, side, index->rows + first, count, worker->inputs);
 }
 
 static void row_step(void *context, size_t shard, size_t worker)
@@ -198,17 +235,6 @@ static void row_step(void *context, size_t shard, size_t worker)
 	}
 }
 
-static void transpose_slice(struct backend_state *state, const struct dense_slice *slice)
-{
-	const struct dense_layer *layer = slice->layer;
-	const float *from = state->dense + slice->at;
-	float *to = state->transposed + (layer->transposed - state->transposed);
-	const size_t rows = slice->count / layer->inputs_padded;
-	for (size_t k = 0; k < layer->inputs; k++)
-		for (size_t r = 0; r < rows; r++)
-			to[k * layer->outputs_padded + slice->first_row + r] = from[r * layer->inputs_padded + k];
-}
-
 static void dense_step(void *context, size_t shard, size_t worker)
 {
 	struct step *step = context;
@@ -223,8 +249,8 @@ static void dense_step(void *context, size_t shard, size_t worker)
 		adam.decay = 1.0f; /* biases are not decayed */
 	state->kernels->adam(state->dense + slice->at, state->dense_moment1 + slice->at,
 	                     state->dense_moment2 + slice->at, sum, slice->count, &adam);
-	if (slice->layer)
-		transpose_slice(state, slice);
+	if (slice->layer && slice->layer->transposed)
+		cpu_dense_transpose_rows(state, slice->layer, slice->first_row, slice->count / slice->layer->inputs_padded);
 }
 
 enum { DENSE_ROWS_A_TASK = 1024 };

@@ -14,8 +14,11 @@
 #include "model.h"
 
 enum {
-	BLOCK_ROWS = 48,  /* samples that pass through the tower together: their activations stay in L1 */
 	TILE_ROWS = 12,   /* rows are computed in multiples of this: buffers are padded to it */
+	BLOCK_ROWS = 48,  /* rows of tables, or pairs to be scored, that go together: they stay in L1 */
+	TRAIN_ROWS = 60,  /* samples that pass through the tower together: whole groups of 2, 3, 4, 5, 6, 10, 12 … */
+	TRAIN_LANES = 64, /* the same in whole vectors */
+	TAIL_OUTPUTS = 8, TAIL_INPUTS = 64, /* at most, of layers that are computed across samples */
 };
 
 /* A dense layer as the kernels read it. */
@@ -25,33 +28,41 @@ struct dense_layer {
 	const float *transposed;  /* [inputs][outputs_padded] */
 	const float *bias;        /* [outputs_padded] */
 	size_t weight_at, bias_at;/* where their gradients lie in a block of dense gradients */
+	size_t lanes_at;          /* of the tail: where they lie in sums by lanes */
 };
 
-/* The tower behind the first layer, whose two halves are projected per row (see backend_cpu.h). */
+/* The tower behind the first layer, whose two halves are projected per row (see cpu_state.h). Wide layers go a row a
+ * sample, vectors across units. The narrow ones at the end, the tail, go a row a unit, vectors across samples: there
+ * nothing is padded. */
 struct tower {
 	size_t width, padded;     /* of the first layer's output */
 	size_t layer_count;       /* layers behind the first, at least 1 */
+	size_t wide_count;        /* of them, before the tail; less than layer_count */
 	struct dense_layer layers[MODEL_LAYERS_MAX];
-	size_t scratch_floats;    /* what a block needs: tower_scratch() */
+	size_t scratch_floats;    /* what a block needs: tower_lay_out() */
+	size_t lanes_floats;      /* what the tail's sums by lanes need */
 	double dropout;
 	uint64_t seed;
 };
 
-/* Samples of a batch that pass through the tower together. */
+/* Samples that pass through the tower together. */
 struct block {
 	const float *user_part, *item_part; /* [slots][tower.padded]: the halves of z1, bias in the user's */
-	const uint32_t *user_slots;         /* of each sample */
-	const uint32_t *item_slots;
-	size_t count;                       /* 1..BLOCK_ROWS */
-	float *scratch;                     /* tower.scratch_floats, 64-byte aligned */
+	const uint32_t *user_slots;         /* of each piece: `piece` samples that share the user */
+	size_t piece;                       /* at least 1; `count` is whole pieces */
+	const uint32_t *item_slots;         /* of each sample */
+	size_t count;                       /* 1..TRAIN_ROWS */
+	size_t known;                       /* item_slots that there are: rows are read ahead */
+	float *scratch;                     /* tower.scratch_floats, zeroed once, 64-byte aligned */
 };
 
 struct train_block {
 	struct block block;
-	size_t position;          /* of the block's first sample in the batch */
+	uint64_t place;           /* of the block among all that were ever trained: dropout goes by it */
 	float *z1_gradient;       /* [count][tower.padded], out; room for the rows padded to TILE_ROWS */
-	float *gradient;          /* block of dense gradients, added to */
-	uint64_t step;            /* for dropout */
+	float *piece_gradient;    /* [pieces][tower.padded], out: its sums over each piece */
+	float *gradient;          /* block of dense gradients, added to, but for the tail's */
+	float *lanes;             /* the tail's, [tower.lanes_floats], added to: see sum_lanes */
 };
 
 struct adam_step {
@@ -78,11 +89,31 @@ struct kernels {
 	void (*train_forward)(const struct tower *tower, const struct train_block *block, float *logits);
 	void (*train_backward)(const struct tower *tower, const struct train_block *block, const float *derivatives);
 
-	/* Forward alone: logits[count]. */
+	/* gradient += the tail's gradients, whose sixteen lanes are summed. */
+	void (*sum_lanes)(const struct tower *tower, const float *lanes, float *gradient);
+
+	/* Forward alone, without dropout: logits[count]. */
 	void (*score_block)(const struct tower *tower, const struct block *block, float *logits);
 
-	/* sum[width] = rows[index[0]] + rows[index[1]] + …, in that order. */
-	void (*sum_rows)(const float *rows, size_t stride, const uint32_t *index, size_t count, float *sum);
+	/* The same for one user and BLOCK_ROWS items that stand side by side, items[tower.width][BLOCK_ROWS]. The
+	 * same bits as score_block. */
+	void (*score_items)(const struct tower *tower, const float *user_part, const float *items, float *scratch,
+	                    float *logits);
+
+	/* A bit for each of BLOCK_ROWS scores that is at least `least`. */
+	uint64_t (*at_least)(const float *scores, float least);
+
+	/* to[r] = table[index[r]] for rows of `stride` floats. */
+	void (*gather)(const float *table, size_t stride, const uint32_t *index, size_t count, float *to);
+
+	/* sum[width] = rows[index[0]] + rows[index[1]] + …, in that order. Further entries of the index are read ahead
+	 * up to index[known]. */
+	void (*sum_rows)(const float *rows, size_t stride, const uint32_t *index, size_t count, size_t known, float *sum);
+
+	/* to[k * to_stride + r] = from[r * from_stride + k] for columns k and rows r, rows a multiple of 16 or the last
+	 * ones of `to`, whose stride is. */
+	void (*transpose)(const float *from, size_t from_stride, size_t rows, size_t columns, float *to,
+	                  size_t to_stride);
 
 	/* sum[i] += more[i] for count (a multiple of 16) floats. */
 	void (*add)(float *sum, const float *more, size_t count);
@@ -117,6 +148,7 @@ enum { FACTOR_COLUMNS_MAX = 1024 };
 /* Rows of factors of a batch, by slot, and what the products are weighted by. */
 struct factor_rows {
 	const float *users, *items; /* [slots][stride] */
+	size_t piece;             /* samples that share an entry of the users' slots */
 	size_t stride;
 	const float *weight;      /* [stride] */
 	float bias;
@@ -131,9 +163,12 @@ struct factor_kernels {
 	void (*weight_gradient)(const struct factor_rows *rows, const uint32_t *user_slots, const uint32_t *item_slots,
 	                        size_t count, const float *derivatives, float *weight, float *bias);
 
-	/* out = weight * sum over samples[0..count), in order, of their derivative times the other side's row. */
-	void (*row_gradient)(const float *derivatives, const uint32_t *samples, size_t count, const float *others,
-	                     const uint32_t *other_slots, size_t stride, const float *weight, float *out);
+	/* Gradients of one row. Of a user: weight * sum over its pieces, in order, of the derivatives of their samples
+	 * times the items' rows; of an item: the same over its samples and the users' rows. */
+	void (*user_gradient)(const struct factor_rows *rows, const float *derivatives, const uint32_t *pieces,
+	                      size_t count, const uint32_t *item_slots, float *out);
+	void (*item_gradient)(const struct factor_rows *rows, const float *derivatives, const uint32_t *samples,
+	                      size_t count, const uint32_t *user_slots, float *out);
 
 	/* out[r][n] = bias + sum over k < depth, ascending, of queries[r][k] * columns[k][n], for 1 row or a multiple
 	 * of TILE_ROWS, and `width` columns, a multiple of 16 up to FACTOR_COLUMNS_MAX. */
@@ -166,8 +201,8 @@ const struct factor_kernels *factor_kernels_of(enum isa isa);
 
 const struct kernels *kernels_of(enum isa isa);
 
-/* Fills tower->scratch_floats. */
-void tower_scratch(struct tower *tower);
+/* Chooses where the tail begins, and fills wide_count, lanes_at of its layers, scratch_floats and lanes_floats. */
+void tower_lay_out(struct tower *tower);
 
 static inline size_t padded_to(size_t count, size_t multiple)
 {

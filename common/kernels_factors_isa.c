@@ -18,7 +18,7 @@ static void logits(const struct factor_rows *rows, const uint32_t *user_slots, c
 {
 	const size_t stride = rows->stride;
 	for (size_t s = 0; s < count; s++) {
-		const float *x = rows->users + user_slots[s] * stride, *y = rows->items + item_slots[s] * stride;
+		const float *x = rows->users + user_slots[s / rows->piece] * stride, *y = rows->items + item_slots[s] * stride;
 		vf sum = vf_set(0.0f);
 		for (size_t n = 0; n < stride; n += LANES)
 			sum = vf_fma(vf_mul(vf_load(x + n), vf_load(rows->weight + n)), vf_load(y + n), sum);
@@ -31,7 +31,7 @@ static void weight_gradient(const struct factor_rows *rows, const uint32_t *user
 {
 	const size_t stride = rows->stride;
 	for (size_t s = 0; s < count; s++) {
-		const float *x = rows->users + user_slots[s] * stride, *y = rows->items + item_slots[s] * stride;
+		const float *x = rows->users + user_slots[s / rows->piece] * stride, *y = rows->items + item_slots[s] * stride;
 		const vf slope = vf_set(derivatives[s]);
 		for (size_t n = 0; n < stride; n += LANES)
 			vf_store(weight + n, vf_fma(vf_mul(vf_load(x + n), vf_load(y + n)), slope, vf_load(weight + n)));
@@ -39,15 +39,29 @@ static void weight_gradient(const struct factor_rows *rows, const uint32_t *user
 	}
 }
 
-static void row_gradient(const float *derivatives, const uint32_t *samples, size_t count, const float *others,
-                         const uint32_t *other_slots, size_t stride, const float *weight, float *out)
+static void user_gradient(const struct factor_rows *rows, const float *derivatives, const uint32_t *pieces,
+                          size_t count, const uint32_t *item_slots, float *out)
 {
+	const size_t stride = rows->stride, piece = rows->piece;
+	for (size_t n = 0; n < stride; n += LANES) {
+		vf sum = vf_set(0.0f);
+		for (size_t p = 0; p < count; p++)
+			for (size_t s = pieces[p] * piece; s < (pieces[p] + 1) * piece; s++)
+				sum = vf_fma(vf_set(derivatives[s]), vf_load(rows->items + item_slots[s] * stride + n), sum);
+		vf_store(out + n, vf_mul(sum, vf_load(rows->weight + n)));
+	}
+}
+
+static void item_gradient(const struct factor_rows *rows, const float *derivatives, const uint32_t *samples,
+                          size_t count, const uint32_t *user_slots, float *out)
+{
+	const size_t stride = rows->stride;
 	for (size_t n = 0; n < stride; n += LANES) {
 		vf sum = vf_set(0.0f);
 		for (size_t i = 0; i < count; i++)
 			sum = vf_fma(vf_set(derivatives[samples[i]]),
-			             vf_load(others + other_slots[samples[i]] * stride + n), sum);
-		vf_store(out + n, vf_mul(sum, vf_load(weight + n)));
+			             vf_load(rows->users + user_slots[samples[i] / rows->piece] * stride + n), sum);
+		vf_store(out + n, vf_mul(sum, vf_load(rows->weight + n)));
 	}
 }
 
@@ -73,6 +87,7 @@ extern const struct factor_kernels JOIN(factor_kernels_, KERNEL_ISA);
 const struct factor_kernels JOIN(factor_kernels_, KERNEL_ISA) = {
 	.logits = logits,
 	.weight_gradient = weight_gradient,
-	.row_gradient = row_gradient,
+	.user_gradient = user_gradient,
+	.item_gradient = item_gradient,
 	.dots = dots,
 };

@@ -1,21 +1,22 @@
 /* The kernels of one instruction set: compiled with KERNEL_ISA set to avx512, avx2 and portable.
- * The tower's products are those of simd_tile.h: forward, back to the inputs, weight gradients. */
+ * The tower's products are those of simd_tile.h: forward, back to the inputs, weight gradients. Its narrow layers are
+ * in kernels_tail_isa.c. */
 #include "kernels.h"
-#include "rng.h"
+#include "kernels_tail.h"
 #include "simd.h"
 #include "simd_tile.h"
+#include "simd_transpose.h"
 
-static void forward_layer(enum epilogue how, const float *x, size_t rows, const struct dense_layer *layer, float *out)
+enum { AHEAD = 12 }; /* rows that are asked for before they are needed */
+
+static void forward_layer(const float *x, size_t rows, const struct dense_layer *layer, float *out)
 {
 	const struct product p = {
 		.x = x, .x_row = layer->inputs_padded, .x_step = 1, .y = layer->transposed,
 		.y_step = layer->outputs_padded, .depth = layer->inputs, .out = out,
 		.out_row = layer->outputs_padded, .extra = layer->bias,
 	};
-	if (how == BIAS_RELU)
-		multiply(BIAS_RELU, &p, rows, layer->outputs_padded);
-	else
-		multiply(BIAS_ONLY, &p, rows, layer->outputs_padded);
+	multiply(BIAS_RELU, &p, rows, layer->outputs_padded);
 }
 
 static void add_weight_gradient(const float *z_gradient, size_t z_stride, const float *x, size_t x_stride,
@@ -28,13 +29,20 @@ static void add_weight_gradient(const float *z_gradient, size_t z_stride, const 
 	multiply_outputs(&p, layer->outputs, layer->inputs_padded);
 }
 
+/* Four chains, of every fourth row each: one would wait for each addition. */
 static void add_bias_gradient(const float *z_gradient, size_t rows, size_t padded, float *gradient)
 {
 	for (size_t n = 0; n < padded; n += LANES) {
-		vf sum = vf_load(gradient + n);
-		for (size_t r = 0; r < rows; r++)
-			sum = vf_add(sum, vf_load(z_gradient + r * padded + n));
-		vf_store(gradient + n, sum);
+		const float *z = z_gradient + n;
+		vf sum[4] = {vf_set(0.0f), vf_set(0.0f), vf_set(0.0f), vf_set(0.0f)};
+		size_t r = 0;
+		for (; r + 4 <= rows; r += 4)
+			for (size_t i = 0; i < 4; i++)
+				sum[i] = vf_add(sum[i], vf_load(z + (r + i) * padded));
+		for (; r < rows; r++)
+			sum[0] = vf_add(sum[0], vf_load(z + r * padded));
+		const vf all = vf_add(vf_add(sum[0], sum[1]), vf_add(sum[2], sum[3]));
+		vf_store(gradient + n, vf_add(vf_load(gradient + n), all));
 	}
 }
 
@@ -59,156 +67,205 @@ static void project_back(const float *z_gradient, size_t z_stride, const float *
 	multiply(NO_EPILOGUE, &p, padded_to(rows, TILE_ROWS), layer->inputs_padded);
 }
 
-/* a1 = relu(user half + item half), a row a sample. */
+static inline void read_ahead(const float *row, size_t floats)
+{
+	for (size_t n = 0; n < floats; n += LANES)
+		__builtin_prefetch(row + n);
+}
+
+/* a1 = relu(user half + item half), a row a sample, zeros in the rows that the last tile takes along. */
 static void gather_first_layer(const struct tower *tower, const struct block *block, float *out)
 {
-	const size_t padded = tower->padded;
-	for (size_t s = 0; s < block->count; s++) {
-		const float *user = block->user_part + block->user_slots[s] * padded;
-		const float *item = block->item_part + block->item_slots[s] * padded;
-		for (size_t n = 0; n < padded; n += LANES)
-			vf_store(out + s * padded + n, vf_relu(vf_add(vf_load(user + n), vf_load(item + n))));
-	}
-}
-
-/* rng_block for LANES consecutive indices at once: words[w][lane] is word w of index first + lane. */
-static void random_lanes(uint64_t seed, uint32_t stream, uint64_t first, uint32_t block, uint32_t words[4][LANES])
-{
-	uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
-	for (size_t i = 0; i < LANES; i++) {
-		words[0][i] = (uint32_t)(first + i);
-		words[1][i] = (uint32_t)((first + i) >> 32);
-		words[2][i] = block;
-		words[3][i] = stream;
-	}
-	for (int round = 0; round < 10; round++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u)
-		for (size_t i = 0; i < LANES; i++) {
-			const uint64_t p = (uint64_t)0xD2511F53u * words[0][i], q = (uint64_t)0xCD9E8D57u * words[2][i];
-			words[0][i] = (uint32_t)(q >> 32) ^ words[1][i] ^ k0;
-			words[1][i] = (uint32_t)q;
-			words[2][i] = (uint32_t)(p >> 32) ^ words[3][i] ^ k1;
-			words[3][i] = (uint32_t)p;
-		}
-}
-
-enum { UNITS_A_BLOCK = 8 }; /* 16 bits decide a unit: four words, two units each */
-
-/* Inverted dropout: each activation is dropped or scaled by 1 / (1 - p), decided by 16 bits of
- * (seed, layer, the sample's position over all steps, unit). Padding is 0 and stays so. */
-static void drop_activations(const struct tower *tower, const struct train_block *train, size_t layer, float *a,
-                             size_t stride)
-{
-	const uint32_t threshold = (uint32_t)(tower->dropout * 65536.0);
-	const float scale = 1.0f / (1.0f - (float)tower->dropout);
-	const uint32_t stream = rng_stream(RNG_DROPOUT, (uint32_t)layer);
-	const uint64_t index = (train->step << 24) + train->position;
-	uint32_t words[4][LANES];
-	for (size_t s = 0; s < train->block.count; s += LANES)
-		for (size_t n = 0; n < stride; n += UNITS_A_BLOCK) {
-			random_lanes(tower->seed, stream, index + s, (uint32_t)(n / UNITS_A_BLOCK), words);
-			for (size_t i = 0; i < LANES; i++) {
-				float *unit = a + (s + i) * stride + n;
-				for (size_t w = 0; w < 4; w++) {
-					unit[2 * w] *= (words[w][i] & 0xffffu) < threshold ? 0.0f : scale;
-					unit[2 * w + 1] *= words[w][i] >> 16 < threshold ? 0.0f : scale;
-				}
+	const size_t padded = tower->padded, pieces = block->count / block->piece;
+	const uint32_t *slots = block->item_slots;
+	float *to = out;
+	for (size_t p = 0; p < pieces; p++, slots += block->piece, to += block->piece * padded) {
+		const float *user = block->user_part + block->user_slots[p] * padded;
+		for (size_t s = 0; s < block->piece && slots + s + AHEAD < block->item_slots + block->known; s++)
+			read_ahead(block->item_part + slots[s + AHEAD] * padded, padded);
+		for (size_t n = 0; n < padded; n += LANES) {
+			const vf half = vf_load(user + n);
+			for (size_t s = 0; s < block->piece; s++) {
+				const vf item = vf_load(block->item_part + slots[s] * padded + n);
+				vf_store(to + s * padded + n, vf_relu(vf_add(half, item)));
 			}
 		}
-}
-
-/* Gradients of activations that dropout kept carry its scale; those it dropped are masked as 0. */
-static void scale_rows(float *a, size_t count, float scale)
-{
-	for (size_t i = 0; i < count; i++)
-		a[i] *= scale;
-}
-
-/* Where the activations of each layer lie in a block's scratch. */
-static void lay_out(const struct tower *tower, float *scratch, float *at[MODEL_LAYERS_MAX + 1])
-{
-	at[0] = scratch;
-	scratch += BLOCK_ROWS * tower->padded;
-	for (size_t l = 0; l < tower->layer_count; l++) {
-		at[l + 1] = scratch;
-		scratch += BLOCK_ROWS * tower->layers[l].outputs_padded;
 	}
+	memset(to, 0, (padded_to(block->count, TILE_ROWS) - block->count) * padded * sizeof *to);
 }
 
-/* Forward: the logits are added to, the activations stay in the block's scratch for the way back. */
+/* Where a block's activations lie in its scratch: rows of the wide layers, then the tail's units. */
+struct layout {
+	float *rows[MODEL_LAYERS_MAX + 1], *units;
+};
+
+static struct layout lay_out(const struct tower *tower, float *scratch)
+{
+	struct layout at;
+	at.rows[0] = scratch;
+	scratch += TRAIN_LANES * tower->padded;
+	for (size_t l = 0; l < tower->wide_count; l++) {
+		at.rows[l + 1] = scratch;
+		scratch += TRAIN_LANES * tower->layers[l].outputs_padded;
+	}
+	at.units = scratch;
+	return at;
+}
+
+/* Forward: the activations stay in the block's scratch for the way back. Returns the logits. `train` NULL: no dropout. */
+static const float *forward(const struct tower *tower, const struct block *block, const struct train_block *train)
+{
+	const struct layout at = lay_out(tower, block->scratch);
+	const size_t rows = padded_to(block->count, TILE_ROWS), wide = tower->wide_count;
+	const bool drops = train && tower->dropout > 0.0;
+	size_t stride = tower->padded;
+	gather_first_layer(tower, block, at.rows[0]);
+	if (drops)
+		drop_activations(tower, train, 0, at.rows[0], rows * stride / LANES);
+	for (size_t l = 0; l < wide; l++) {
+		forward_layer(at.rows[l], rows, &tower->layers[l], at.rows[l + 1]);
+		stride = tower->layers[l].outputs_padded;
+		if (drops)
+			drop_activations(tower, train, l + 1, at.rows[l + 1], rows * stride / LANES);
+	}
+	memset(at.rows[wide] + rows * stride, 0, (TRAIN_LANES - rows) * stride * sizeof(float));
+	return tail_forward(tower, train, at.rows[wide], stride, at.units);
+}
+
 static void train_forward(const struct tower *tower, const struct train_block *train, float *logits)
 {
-	float *at[MODEL_LAYERS_MAX + 1];
-	const size_t count = train->block.count, rows = padded_to(count, TILE_ROWS), last = tower->layer_count;
-	const bool drops = tower->dropout > 0.0;
-	lay_out(tower, train->block.scratch, at);
-	gather_first_layer(tower, &train->block, at[0]);
-	if (drops)
-		drop_activations(tower, train, 0, at[0], tower->padded);
-	for (size_t l = 0; l < last; l++) {
-		const struct dense_layer *layer = &tower->layers[l];
-		forward_layer(l + 1 < last ? BIAS_RELU : BIAS_ONLY, at[l], rows, layer, at[l + 1]);
-		if (drops && l + 1 < last)
-			drop_activations(tower, train, l + 1, at[l + 1], layer->outputs_padded);
-	}
-	const size_t stride = tower->layers[last - 1].outputs_padded;
-	for (size_t s = 0; s < count; s++)
-		logits[s] += at[last][s * stride];
-}
-
-/* The logits' gradients take the place of the last activations. */
-static void start_back(const struct tower *tower, const float *derivatives, size_t count, float *last)
-{
-	const size_t stride = tower->layers[tower->layer_count - 1].outputs_padded;
-	memset(last, 0, count * stride * sizeof(float));
-	for (size_t s = 0; s < count; s++)
-		last[s * stride] = derivatives[s];
-}
-
-static void train_backward(const struct tower *tower, const struct train_block *train, const float *derivatives)
-{
-	float *at[MODEL_LAYERS_MAX + 1];
-	const size_t count = train->block.count, rows = padded_to(count, TILE_ROWS), last = tower->layer_count;
-	lay_out(tower, train->block.scratch, at);
-	start_back(tower, derivatives, count, at[last]);
-	for (size_t l = last; l-- > 0;) {
-		const struct dense_layer *layer = &tower->layers[l];
-		add_weight_gradient(at[l + 1], layer->outputs_padded, at[l], layer->inputs_padded, count, layer,
-		                    train->gradient);
-		add_bias_gradient(at[l + 1], count, layer->outputs_padded, train->gradient + layer->bias_at);
-		float *out = l == 0 && rows == count ? train->z1_gradient : at[l];
-		const struct product p = {
-			.x = at[l + 1], .x_row = layer->outputs_padded, .x_step = 1, .y = layer->weight,
-			.y_step = layer->inputs_padded, .depth = layer->outputs, .out = out,
-			.out_row = layer->inputs_padded, .extra = at[l], .extra_row = layer->inputs_padded,
-		};
-		multiply(MASK_BY_POSITIVE, &p, rows, layer->inputs_padded);
-		if (tower->dropout > 0.0)
-			scale_rows(out, count * layer->inputs_padded, 1.0f / (1.0f - (float)tower->dropout));
-	}
-	if (rows != count)
-		memcpy(train->z1_gradient, at[0], count * tower->padded * sizeof(float));
+	const float *last = forward(tower, &train->block, train);
+	for (size_t s = 0; s < train->block.count; s++)
+		logits[s] += last[s];
 }
 
 static void score_one_block(const struct tower *tower, const struct block *block, float *logits)
 {
-	float *at[MODEL_LAYERS_MAX + 1];
-	const size_t rows = padded_to(block->count, TILE_ROWS), last = tower->layer_count;
-	lay_out(tower, block->scratch, at);
-	gather_first_layer(tower, block, at[0]);
-	for (size_t l = 0; l < last; l++)
-		forward_layer(l + 1 < last ? BIAS_RELU : BIAS_ONLY, at[l], rows, &tower->layers[l], at[l + 1]);
-	for (size_t s = 0; s < block->count; s++)
-		logits[s] = at[last][s * tower->layers[last - 1].outputs_padded];
+	memcpy(logits, forward(tower, block, NULL), block->count * sizeof *logits);
 }
 
-static void sum_rows(const float *rows, size_t stride, const uint32_t *index, size_t count, float *sum)
+/* Gradients of a wide layer's weights, and of its inputs: in place of those, or to `out`. */
+static void backward_layer(const struct tower *tower, const struct dense_layer *layer, const float *z, size_t count,
+                           float *a, float *out, float *gradient)
 {
-	for (size_t n = 0; n < stride; n += LANES) {
-		vf total = vf_load(rows + index[0] * stride + n);
-		for (size_t i = 1; i < count; i++)
-			total = vf_add(total, vf_load(rows + index[i] * stride + n));
-		vf_store(sum + n, total);
+	const size_t rows = padded_to(count, TILE_ROWS);
+	add_weight_gradient(z, layer->outputs_padded, a, layer->inputs_padded, count, layer, gradient);
+	add_bias_gradient(z, count, layer->outputs_padded, gradient + layer->bias_at);
+	const struct product p = {
+		.x = z, .x_row = layer->outputs_padded, .x_step = 1, .y = layer->weight, .y_step = layer->inputs_padded,
+		.depth = layer->outputs, .out = out, .out_row = layer->inputs_padded, .extra = a,
+		.extra_row = layer->inputs_padded, .scale = dropout_scale(tower),
+	};
+	if (tower->dropout > 0.0)
+		multiply(MASK_AND_SCALE, &p, rows, layer->inputs_padded);
+	else
+		multiply(MASK_BY_POSITIVE, &p, rows, layer->inputs_padded);
+}
+
+static void sum_pieces(const float *rows, size_t padded, size_t count, size_t piece, float *out)
+{
+	for (size_t s = 0; s < count; s += piece, rows += piece * padded, out += padded)
+		for (size_t n = 0; n < padded; n += LANES) {
+			vf sum = vf_load(rows + n);
+			for (size_t i = 1; i < piece; i++)
+				sum = vf_add(sum, vf_load(rows + i * padded + n));
+			vf_store(out + n, sum);
+		}
+}
+
+static void train_backward(const struct tower *tower, const struct train_block *train, const float *derivatives)
+{
+	const size_t count = train->block.count, padded = tower->padded, wide = tower->wide_count;
+	const struct layout at = lay_out(tower, train->block.scratch);
+	float lanes[TRAIN_LANES] = {0};
+	memcpy(lanes, derivatives, count * sizeof *lanes);
+	tail_backward(tower, train, lanes, at.units, at.rows[wide], wide ? tower->layers[wide - 1].outputs_padded : padded);
+	const bool in_place = wide == 0 || count % TILE_ROWS != 0;
+	for (size_t l = wide; l-- > 0;)
+		backward_layer(tower, &tower->layers[l], at.rows[l + 1], count, at.rows[l],
+		               l > 0 || in_place ? at.rows[l] : train->z1_gradient, train->gradient);
+	if (in_place)
+		memcpy(train->z1_gradient, at.rows[0], count * padded * sizeof(float));
+	if (train->block.piece > 1)
+		sum_pieces(train->z1_gradient, padded, count, train->block.piece, train->piece_gradient);
+}
+
+/* Every layer with vectors across items: nothing is padded. */
+static void score_items(const struct tower *tower, const float *user_part, const float *items, float *scratch,
+                        float *logits)
+{
+	float *a = scratch, *other = scratch + tower->scratch_floats / 2 / LANES * LANES;
+	for (size_t k = 0; k < tower->width; k++) {
+		const vf half = vf_set(user_part[k]);
+		for (size_t n = 0; n < BLOCK_ROWS; n += LANES)
+			vf_store(a + k * BLOCK_ROWS + n, vf_relu(vf_add(half, vf_load(items + k * BLOCK_ROWS + n))));
 	}
+	for (size_t l = 0; l < tower->layer_count; l++) {
+		const struct dense_layer *layer = &tower->layers[l];
+		struct product p = {
+			.x = layer->weight, .x_row = layer->inputs_padded, .x_step = 1, .y = a, .y_step = BLOCK_ROWS,
+			.depth = layer->inputs, .out = other, .out_row = BLOCK_ROWS, .extra = layer->bias,
+		};
+		if (l + 1 < tower->layer_count) {
+			multiply_units(UNIT_BIAS_RELU, &p, layer->outputs, BLOCK_ROWS);
+		} else {
+			p.out = logits;
+			multiply_units(UNIT_BIAS_ONLY, &p, layer->outputs, BLOCK_ROWS);
+		}
+		float *swap = a;
+		a = other;
+		other = swap;
+	}
+}
+
+static uint64_t at_least(const float *scores, float least)
+{
+	uint64_t found = 0;
+	for (size_t n = 0; n < BLOCK_ROWS; n += LANES)
+		found |= (uint64_t)vf_at_least(vf_load(scores + n), vf_set(least)) << n;
+	return found;
+}
+
+static void gather(const float *table, size_t stride, const uint32_t *index, size_t count, float *to)
+{
+	for (size_t r = 0; r < count; r++, to += stride) {
+		const float *row = table + index[r] * stride;
+		if (r + AHEAD < count)
+			read_ahead(table + index[r + AHEAD] * stride, stride);
+		for (size_t n = 0; n < stride; n += LANES)
+			vf_store(to + n, vf_load(row + n));
+	}
+}
+
+/* `vectors`, a constant, of them from column n on. */
+LANE_CODE void sum_columns(const size_t vectors, const float *rows, size_t stride, const uint32_t *index, size_t count,
+                           size_t known, float *sum)
+{
+	vf total[4];
+#pragma GCC unroll 4
+	for (size_t v = 0; v < vectors; v++)
+		total[v] = vf_load(rows + index[0] * stride + v * LANES);
+	for (size_t i = 1; i < count; i++) {
+		if (i + AHEAD < known)
+			read_ahead(rows + index[i + AHEAD] * stride, vectors * LANES);
+#pragma GCC unroll 4
+		for (size_t v = 0; v < vectors; v++)
+			total[v] = vf_add(total[v], vf_load(rows + index[i] * stride + v * LANES));
+	}
+#pragma GCC unroll 4
+	for (size_t v = 0; v < vectors; v++)
+		vf_store(sum + v * LANES, total[v]);
+}
+
+static void sum_rows(const float *rows, size_t stride, const uint32_t *index, size_t count, size_t known, float *sum)
+{
+	size_t n = 0;
+	if (AHEAD < known)
+		read_ahead(rows + index[AHEAD] * stride, stride);
+	for (; n + 4 * LANES <= stride; n += 4 * LANES)
+		sum_columns(4, rows + n, stride, index, count, known, sum + n);
+	for (; n < stride; n += LANES)
+		sum_columns(1, rows + n, stride, index, count, known, sum + n);
 }
 
 static void add(float *sum, const float *more, size_t count)
@@ -234,6 +291,19 @@ static void adam(float *values, float *moment1, float *moment2, const float *gra
 	}
 }
 
+static void transpose(const float *from, size_t from_stride, size_t rows, size_t columns, float *to, size_t to_stride)
+{
+	vf v[LANES];
+	for (size_t r = 0; r < rows; r += LANES)
+		for (size_t k = 0; k < columns; k += LANES) {
+			for (size_t i = 0; i < LANES; i++)
+				v[i] = r + i < rows ? vf_load(from + (r + i) * from_stride + k) : vf_set(0.0f);
+			vf_transpose(v);
+			for (size_t i = 0; i < LANES && k + i < columns; i++)
+				vf_store(to + (k + i) * to_stride + r, v[i]);
+		}
+}
+
 extern const struct kernels JOIN(kernels_, KERNEL_ISA);
 const struct kernels JOIN(kernels_, KERNEL_ISA) = {
 	.name = TEXT(KERNEL_ISA),
@@ -241,8 +311,13 @@ const struct kernels JOIN(kernels_, KERNEL_ISA) = {
 	.project_back = project_back,
 	.train_forward = train_forward,
 	.train_backward = train_backward,
+	.sum_lanes = tail_sum_lanes,
 	.score_block = score_one_block,
+	.score_items = score_items,
+	.at_least = at_least,
+	.gather = gather,
 	.sum_rows = sum_rows,
+	.transpose = transpose,
 	.add = add,
 	.adam = adam,
 };

@@ -1,4 +1,4 @@
-/* The kernels of each instruction set, and what a tower needs of memory. */
+/* The kernels of each instruction set, and how a tower is laid out for them. */
 #include "kernels.h"
 
 extern const struct kernels kernels_avx512, kernels_avx2, kernels_portable;
@@ -32,10 +32,28 @@ const struct catalogue_kernels *catalogue_kernels_of(enum isa isa)
 	CHOOSE(catalogue_kernels);
 }
 
-void tower_scratch(struct tower *tower)
+static bool is_narrow(const struct dense_layer *layer)
 {
-	size_t floats = BLOCK_ROWS * tower->padded;
-	for (size_t l = 0; l < tower->layer_count; l++)
-		floats += BLOCK_ROWS * tower->layers[l].outputs_padded;
-	tower->scratch_floats = floats;
+	return layer->outputs <= TAIL_OUTPUTS && layer->inputs <= TAIL_INPUTS;
+}
+
+void tower_lay_out(struct tower *tower)
+{
+	size_t floats = TRAIN_LANES * tower->padded, lanes = 0, widest = tower->width;
+	tower->wide_count = tower->layer_count - 1;
+	while (tower->wide_count > 0 && is_narrow(&tower->layers[tower->wide_count - 1]))
+		tower->wide_count--;
+	for (size_t l = 0; l < tower->layer_count; l++) {
+		struct dense_layer *layer = &tower->layers[l];
+		widest = widest < layer->outputs ? layer->outputs : widest;
+		floats += TRAIN_LANES * layer->outputs_padded;
+		if (l < tower->wide_count)
+			continue;
+		layer->lanes_at = lanes;
+		lanes += layer->outputs * (layer->inputs + 1) * MODEL_LANES;
+	}
+	floats += TRAIN_LANES * tower->layers[tower->wide_count].inputs;
+	tower->lanes_floats = lanes;
+	/* score_items keeps two layers' activations. */
+	tower->scratch_floats = floats < 2 * BLOCK_ROWS * widest ? 2 * BLOCK_ROWS * widest : floats;
 }

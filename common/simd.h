@@ -42,6 +42,10 @@ LANE_CODE vf vf_power_of_two(vf n) /* 2^n for integral n in [-126, 127] */
 	__m512i bits = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
 	return _mm512_castsi512_ps(_mm512_slli_epi32(bits, 23));
 }
+LANE_CODE uint32_t vf_at_least(vf a, vf b) /* a bit for each lane with a >= b */
+{
+	return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ);
+}
 
 typedef __m512d vd;
 
@@ -99,6 +103,12 @@ LANE_CODE __m256 half_power_of_two(__m256 n)
 	return _mm256_castsi256_ps(_mm256_slli_epi32(bits, 23));
 }
 LANE_CODE vf vf_power_of_two(vf n) { return (vf){half_power_of_two(n.low), half_power_of_two(n.high)}; }
+LANE_CODE uint32_t vf_at_least(vf a, vf b)
+{
+	const int low = _mm256_movemask_ps(_mm256_cmp_ps(a.low, b.low, _CMP_GE_OQ));
+	const int high = _mm256_movemask_ps(_mm256_cmp_ps(a.high, b.high, _CMP_GE_OQ));
+	return (uint32_t)low | (uint32_t)high << 8;
+}
 #undef BOTH
 
 typedef struct double_lanes_pair {
@@ -158,6 +168,13 @@ LANE_CODE vf vf_power_of_two(vf n)
 		memcpy(&r.lane[i], &bits, sizeof bits);
 	}
 	return r;
+}
+LANE_CODE uint32_t vf_at_least(vf a, vf b)
+{
+	uint32_t lanes = 0;
+	for (int i = 0; i < LANES; i++)
+		lanes |= (uint32_t)(a.lane[i] >= b.lane[i]) << i;
+	return lanes;
 }
 #undef EACH
 

@@ -17,7 +17,10 @@ enum { TILE_VECTORS = 1 };  /* 6 x 1 pairs of 16 registers */
 
 enum { TILE_SUMS = 12 };
 
-enum epilogue { BIAS_ONLY, BIAS_RELU, MASK_BY_POSITIVE, NO_EPILOGUE, ACCUMULATE };
+/* What a sum starts from, and what is done to it: a bias for each column, or (UNIT_) for each row. */
+enum epilogue {
+	BIAS_ONLY, BIAS_RELU, UNIT_BIAS_ONLY, UNIT_BIAS_RELU, MASK_BY_POSITIVE, MASK_AND_SCALE, NO_EPILOGUE, ACCUMULATE
+};
 
 /* A product to be tiled: out[m][n] = sum over r of x[m * x_row + r * x_step] * y[r * y_step + n]. */
 struct product {
@@ -29,6 +32,7 @@ struct product {
 	size_t out_row;
 	const float *extra;       /* the bias, or what masks (laid out with extra_row) */
 	size_t extra_row;
+	float scale;              /* MASK_AND_SCALE */
 };
 
 LANE_CODE vf start_value(enum epilogue how, const struct product *p, size_t m, size_t n)
@@ -37,14 +41,18 @@ LANE_CODE vf start_value(enum epilogue how, const struct product *p, size_t m, s
 		return vf_load(p->out + m * p->out_row + n);
 	if ((how == BIAS_ONLY || how == BIAS_RELU) && p->extra)
 		return vf_load(p->extra + n);
+	if (how == UNIT_BIAS_ONLY || how == UNIT_BIAS_RELU)
+		return vf_set(p->extra[m]);
 	return vf_set(0.0f);
 }
 
 LANE_CODE vf end_value(enum epilogue how, const struct product *p, size_t m, size_t n, vf value)
 {
-	if (how == BIAS_RELU)
+	if (how == BIAS_RELU || how == UNIT_BIAS_RELU)
 		return vf_relu(value);
-	if (how == MASK_BY_POSITIVE)
+	if (how == MASK_AND_SCALE)
+		value = vf_mul(value, vf_set(p->scale));
+	if (how == MASK_BY_POSITIVE || how == MASK_AND_SCALE)
 		return vf_where_positive(vf_load(p->extra + m * p->extra_row + n), value, vf_set(0.0f));
 	return value;
 }
@@ -119,6 +127,28 @@ LANE_CODE void multiply_outputs(const struct product *p, size_t rows, size_t wid
 		for (; m < rows; m++)
 			tile(1, 1, ACCUMULATE, p, m, n);
 	}
+}
+
+/* One column of tiles: `most` rows at a time, then two, then one. */
+LANE_CODE void unit_tiles(const size_t most, const size_t vectors, enum epilogue how, const struct product *p,
+                          size_t rows, size_t n)
+{
+	size_t m = 0;
+	for (; m + most <= rows; m += most)
+		tile(most, vectors, how, p, m, n);
+	for (; m + 2 <= rows; m += 2)
+		tile(2, vectors, how, p, m, n);
+	for (; m < rows; m++)
+		tile(1, vectors, how, p, m, n);
+}
+
+/* Any number of rows, `width` (a constant) a multiple of 48 or of 64: rows are units of a layer, columns samples that
+ * stand side by side. */
+LANE_CODE void multiply_units(enum epilogue how, const struct product *p, size_t rows, const size_t width)
+{
+	const size_t vectors = TILE_VECTORS < 4 ? 1 : width % (4 * LANES) == 0 ? 4 : 3;
+	for (size_t n = 0; n < width; n += vectors * LANES)
+		unit_tiles(vectors == 3 ? 8 : 6, vectors, how, p, rows, n);
 }
 
 #endif

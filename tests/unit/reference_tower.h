@@ -6,7 +6,9 @@
 #include <math.h>
 
 #include "backend.h"
+#include "kernels.h"
 #include "model.h"
+#include "rng.h"
 
 enum { REFERENCE_WIDTH_MAX = 256 };
 
@@ -22,6 +24,9 @@ struct reference {
 	const char *names[MODEL_MATRICES_MAX];
 	size_t matrices;
 	uint64_t step;
+	double dropout;    /* with it: the generator's seed, samples a group, and the sample's place in the batch */
+	uint64_t seed;
+	size_t group, position;
 };
 
 static inline void reference_init(struct reference *r, const struct model_shape *shape, const struct parameters *from)
@@ -52,6 +57,34 @@ static inline void reference_release(struct reference *r)
 	free(r->values);
 }
 
+/* Layers whose units are side by side in memory, a vector a sample; the rest, at the end, have their samples side by
+ * side, a vector a unit. Dropout goes by it (docs/design.md). */
+static inline size_t reference_wide_layers(const struct model_shape *shape)
+{
+	size_t wide = shape->layer_count - 1;
+	while (wide > 1 && shape->widths[wide - 1] <= TAIL_OUTPUTS && shape->widths[wide - 2] <= TAIL_INPUTS)
+		wide--;
+	return wide;
+}
+
+/* What dropout makes of the activation of unit u of layer l. */
+static inline double reference_drop(const struct reference *r, size_t l, size_t u, double a)
+{
+	const size_t most = r->group > 0 && r->group <= TRAIN_ROWS ? TRAIN_ROWS / r->group * r->group : TRAIN_ROWS;
+	const size_t s = r->position % most;
+	const bool wide = l < reference_wide_layers(&r->shape);
+	const size_t v = wide ? s * ((r->shape.widths[l] + 15) / 16) + u / 16 : u * (TRAIN_LANES / 16) + s / 16;
+	const size_t lane = wide ? u % 16 : s % 16;
+	const unsigned threshold = (unsigned)(r->dropout * 256 + 0.5);
+	uint32_t words[4];
+	if (r->dropout <= 0)
+		return a;
+	rng_block(r->seed, rng_stream(RNG_DROPOUT, (uint32_t)l), ((r->step + 1) << 24) + r->position - s,
+	          (uint32_t)(v / 16 * 16 + lane), words);
+	const unsigned byte = words[v % 16 / 4] >> v % 4 * 8 & 255;
+	return byte < threshold ? 0.0 : a * 256 / (256 - threshold);
+}
+
 /* a[0] is the input [u ; i], a[l + 1] the output of layer l after its activation. Returns the tower's logit. */
 static inline double reference_tower(const struct reference *r, uint32_t user, uint32_t item,
                                      double a[MODEL_LAYERS_MAX + 1][REFERENCE_WIDTH_MAX])
@@ -67,7 +100,7 @@ static inline double reference_tower(const struct reference *r, uint32_t user, u
 			double z = r->values[r->at[matrix_bias(l)] + o];
 			for (size_t k = 0; k < inputs; k++)
 				z += r->values[r->at[matrix_weight(l)] + o * inputs + k] * a[l][k];
-			a[l + 1][o] = l + 1 < r->shape.layer_count && z < 0 ? 0.0 : z;
+			a[l + 1][o] = l + 1 == r->shape.layer_count ? z : z < 0 ? 0.0 : reference_drop(r, l, o, z);
 		}
 		inputs = r->shape.widths[l];
 	}
@@ -128,8 +161,9 @@ static inline void reference_tower_back(struct reference *r, uint32_t user, uint
 				below[k] += d[o] * r->values[r->at[matrix_weight(l)] + o * inputs + k];
 			}
 		}
+		const double kept = 256 / (256 - floor(r->dropout * 256 + 0.5));
 		for (size_t k = 0; k < inputs; k++)
-			d[k] = l == 0 || a[l][k] > 0 ? below[k] : 0;
+			d[k] = l == 0 ? below[k] : a[l][k] > 0 ? below[k] * kept : 0;
 	}
 	for (size_t k = 0; k < ud; k++)
 		r->gradient[r->at[MATRIX_USERS] + user * ud + k] += d[k];
@@ -211,15 +245,18 @@ static inline double reference_batch(struct reference *r, const uint32_t *users,
 		r->gradient[i] = 0;
 	for (size_t s = 0; s < groups * group; s++)
 		count += items[s] != (uint32_t)NO_ITEM;
+	r->group = group;
 	for (size_t g = 0; g < groups; g++) {
 		const uint32_t *of = items + g * group;
 		for (size_t s = 0; s < group; s++) {
 			real[s] = of[s] != (uint32_t)NO_ITEM;
+			r->position = g * group + s;
 			z[s] = real[s] ? reference_forward(r, users[g], of[s]) : 0;
 			z[s] -= real[s] && r->item_offsets ? (double)r->item_offsets[of[s]] : 0;
 		}
 		loss += reference_group_loss(r->loss, z, real, group, slope);
 		for (size_t s = 0; s < group; s++) {
+			r->position = g * group + s;
 			if (real[s] && model_has_tower(&r->shape))
 				reference_tower_back(r, users[g], of[s], slope[s] / count);
 			if (real[s] && model_has_factors(&r->shape))
