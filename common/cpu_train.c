@@ -15,10 +15,10 @@ struct step {
 	const struct train_span *span;
 	struct batch *batch, *next;  /* next is NULL at the end of the span */
 	size_t side_chunks[SIDES];   /* project: tasks of each side */
-	size_t extra;                /* leading tasks that prepare the next batch */
+	size_t extra;                /* tasks that prepare the next batch, behind the others, which take longer */
 };
 
-enum { CHUNKS_A_SHARD = 8, ROWS_AHEAD = 4, EXPECTED_BYTES = 200000 };
+enum { CHUNKS_A_SHARD = 4, ROWS_AHEAD = 4, EXPECTED_BYTES = 200000 };
 
 static size_t chunks_of(size_t count)
 {
@@ -152,10 +152,11 @@ static void train_blocks(struct backend_state *state, const struct batch *batch,
 static void tower_step(void *context, size_t shard, size_t worker)
 {
 	struct step *step = context;
-	if (shard < step->extra)
-		cpu_batch_draw(step->next, step->span, step->state->options.ratio, shard);
+	const size_t shards = step->state->region_shards[REGION_TOWER];
+	if (shard >= shards)
+		cpu_batch_draw(step->next, step->span, step->state->options.ratio, shard - shards);
 	else
-		train_blocks(step->state, step->batch, shard - step->extra, &step->state->workers[worker]);
+		train_blocks(step->state, step->batch, shard, &step->state->workers[worker]);
 }
 
 /* Gradients of z1, summed over the uses of rows [first, first + count) of the side's index. */
@@ -209,14 +210,13 @@ static void row_step(void *context, size_t shard, size_t worker)
 {
 	struct step *step = context;
 	struct backend_state *state = step->state;
-	if (shard < step->extra) {
-		cpu_batch_index(state, step->next, shard == 0 ? SIDE_ITEM : SIDE_USER);
+	const enum side_name which = shard < state->region_shards[SIDE_ITEM] ? SIDE_ITEM : SIDE_USER;
+	if (which == SIDE_USER)
+		shard -= state->region_shards[SIDE_ITEM];
+	if (shard >= state->region_shards[which]) {
+		cpu_batch_index(state, step->next, shard == state->region_shards[which] ? SIDE_ITEM : SIDE_USER);
 		return;
 	}
-	shard -= step->extra;
-	enum side_name which = shard < state->region_shards[SIDE_USER] ? SIDE_USER : SIDE_ITEM;
-	if (which == SIDE_ITEM)
-		shard -= state->region_shards[SIDE_USER];
 	const struct side *side = &state->sides[which];
 	const struct side_index *index = &step->batch->sides[which];
 	float *gradient = state->shard_gradients + shard * state->dense_size;
