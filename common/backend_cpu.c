@@ -62,7 +62,7 @@ static int cpu_put(struct backend_state *state, const struct parameters *paramet
 		move_tables(&state->shape, PACK, tables[i], sources[i]);
 		cpu_dense_move(state, PACK, blocks[i], sources[i]);
 	}
-	cpu_dense_transpose(state);
+	cpu_dense_prepare(state);
 	state->step = step;
 	state->items_current = false;
 	return 0;
@@ -185,7 +185,7 @@ static void cpu_close(struct backend_state *state)
 	parameters_release(&state->moment2);
 	if (state->piece_gradients != state->z1_gradients)
 		mem_free(state->piece_gradients);
-	float *blocks[] = {state->dense, state->dense_moment1, state->dense_moment2, state->transposed,
+	float *blocks[] = {state->dense, state->dense_moment1, state->dense_moment2, state->prepared,
 	                   state->shard_gradients, state->z1_gradients, state->logits, state->item_parts,
 	                   state->item_blocks};
 	for (size_t i = 0; i < COUNT_OF(blocks); i++)
@@ -235,6 +235,7 @@ static struct backend_state *cpu_open(const struct model_shape *shape, const str
 	if (isa_find(options->isa, &isa, error) < 0 || check_shape(shape, options, error) < 0)
 		goto fail;
 	state->kernels = kernels_of(isa);
+	state->towers = tower_kernels_of(isa);
 	state->losses = loss_kernels_of(isa);
 	state->factor_kernels = factor_kernels_of(isa);
 	state->catalogue_kernels = catalogue_kernels_of(isa);

@@ -4,7 +4,7 @@
 
 #include "mem.h"
 
-/* Lays out one weight in the dense block (and its transposed twin); pointers follow in place_layers. */
+/* Lays out one weight in the dense block ; pointers follow in place_layers. */
 static void shape_layer(struct dense_layer *layer, size_t inputs, size_t outputs, size_t *at)
 {
 	layer->inputs = inputs;
@@ -46,13 +46,19 @@ static size_t shape_dense(struct backend_state *state)
 	return state->has_factors ? cpu_factors_shape(state, at) : at;
 }
 
-/* Gives each layer its pointers; the transposed weights lie behind one another in their own block. The tail needs
- * none. */
-static size_t place_layer(struct backend_state *state, struct dense_layer *layer, bool transposed, size_t at)
+/* Whole lines, so that none is shared. */
+static size_t prepared_floats(const struct backend_state *state, const struct dense_layer *layer)
+{
+	return padded_to(state->towers->prepared_floats(layer), MODEL_LANES);
+}
+
+/* Gives each layer its pointers; what is prepared of the weights lies behind one another in a block of its own. The
+ * tail needs nothing. */
+static size_t place_layer(struct backend_state *state, struct dense_layer *layer, bool wide, size_t at)
 {
 	layer->weight = state->dense + layer->weight_at;
-	layer->transposed = transposed ? state->transposed + at : NULL;
-	return at + (transposed ? layer->inputs * layer->outputs_padded : 0);
+	layer->prepared = wide ? state->prepared + at : NULL;
+	return at + (wide ? prepared_floats(state, layer) : 0);
 }
 
 static void place_layers(struct backend_state *state)
@@ -77,7 +83,7 @@ static int add_slice(struct backend_state *state, struct dense_slice slice, stru
 
 static int slice_layer(struct backend_state *state, const struct dense_layer *layer, int region, struct error *error)
 {
-	/* Whole vectors of rows, because they are transposed. */
+	/* Whole vectors of rows, as prepare wants them. */
 	const size_t most = DENSE_SLICES_MAX / MODEL_LAYERS_MAX / 2;
 	const size_t few = padded_to(SLICE_FLOATS / layer->inputs_padded + 1, MODEL_LANES) - MODEL_LANES;
 	size_t rows = few > MODEL_LANES ? few : MODEL_LANES;
@@ -172,32 +178,30 @@ void cpu_dense_move(struct backend_state *state, enum direction direction, float
 		move_rows(direction, block + part->bias_at, 0, parameters->matrices[bias].values, 0, 1, 1);
 }
 
-void cpu_dense_transpose_rows(struct backend_state *state, const struct dense_layer *layer, size_t first, size_t rows)
+void cpu_dense_prepare_rows(struct backend_state *state, const struct dense_layer *layer, size_t first, size_t rows)
 {
-	float *to = state->transposed + (layer->transposed - state->transposed);
-	state->kernels->transpose(layer->weight + first * layer->inputs_padded, layer->inputs_padded, rows, layer->inputs,
-	                          to + first, layer->outputs_padded);
+	state->towers->prepare(layer, first, rows, state->prepared + (layer->prepared - state->prepared));
 }
 
-void cpu_dense_transpose(struct backend_state *state)
+void cpu_dense_prepare(struct backend_state *state)
 {
 	for (int s = 0; s < SIDES && state->has_tower; s++)
-		cpu_dense_transpose_rows(state, &state->sides[s].half, 0, state->tower.width);
+		cpu_dense_prepare_rows(state, &state->sides[s].half, 0, state->tower.width);
 	for (size_t l = 0; l < state->tower.wide_count; l++)
-		cpu_dense_transpose_rows(state, &state->tower.layers[l], 0, state->tower.layers[l].outputs);
+		cpu_dense_prepare_rows(state, &state->tower.layers[l], 0, state->tower.layers[l].outputs);
 }
 
 int cpu_dense_init(struct backend_state *state, struct error *error)
 {
-	size_t transposed = 0;
+	size_t prepared = 0;
 	state->dense_size = shape_dense(state);
 	for (int s = 0; s < SIDES; s++)
-		transposed += state->sides[s].half.inputs * state->sides[s].half.outputs_padded;
+		prepared += prepared_floats(state, &state->sides[s].half);
 	for (size_t l = 0; l < state->tower.wide_count; l++)
-		transposed += state->tower.layers[l].inputs * state->tower.layers[l].outputs_padded;
+		prepared += prepared_floats(state, &state->tower.layers[l]);
 	state->dense = mem_alloc_zero(state->dense_size, sizeof(float), error);
-	state->transposed = mem_alloc_zero(transposed, sizeof(float), error);
-	if (!state->dense || !state->transposed)
+	state->prepared = mem_alloc_zero(prepared, sizeof(float), error);
+	if (!state->dense || !state->prepared)
 		return -1;
 	if (state->has_tower)
 		place_layers(state);

@@ -34,7 +34,7 @@ static void project_ids(struct backend_state *state, enum side_name which, const
 	for (size_t r = 0; r < count; r++)
 		memcpy(worker->inputs + r * stride, table->values + (size_t)ids[r] * table->stride,
 		       stride * sizeof(float));
-	state->kernels->project(worker->inputs, stride, count, &side->half, parts, state->tower.padded);
+	state->towers->project(worker->inputs, stride, count, &side->half, parts, state->tower.padded);
 }
 
 static void project_items(void *context, size_t shard, size_t worker)
@@ -49,13 +49,11 @@ static void project_items(void *context, size_t shard, size_t worker)
 	            state->item_parts + first * state->tower.padded);
 }
 
-/* The items of a block side by side, from their rows. */
-static void turn_block(struct backend_state *state, size_t block)
+static void arrange_block(struct backend_state *state, size_t block)
 {
 	const size_t padded = state->tower.padded;
-	float *to = state->item_blocks + block * state->tower.width * BLOCK_ROWS;
-	state->kernels->transpose(state->item_parts + block * BLOCK_ROWS * padded, padded, BLOCK_ROWS, state->tower.width, to,
-	                          BLOCK_ROWS);
+	float *to = state->item_blocks + block * padded * BLOCK_ROWS;
+	state->towers->arrange_items(&state->tower, state->item_parts + block * BLOCK_ROWS * padded, to);
 }
 
 static void prepare_items(void *context, size_t block, size_t worker)
@@ -64,7 +62,7 @@ static void prepare_items(void *context, size_t block, size_t worker)
 	if (!state->items_current)
 		project_items(context, block, worker);
 	if (state->item_blocks)
-		turn_block(state, block);
+		arrange_block(state, block);
 }
 
 /* Brings what scoring needs of the items up to date; once a ranking of all items was asked for, its blocks too. */
@@ -77,7 +75,7 @@ static int make_item_parts(struct backend_state *state, bool all_items, struct e
 	if (state->has_tower && !state->item_parts)
 		state->item_parts = mem_alloc_zero(blocks * BLOCK_ROWS * state->tower.padded, sizeof(float), error);
 	if (state->has_tower && first)
-		state->item_blocks = mem_alloc_zero(blocks * BLOCK_ROWS * state->tower.width, sizeof(float), error);
+		state->item_blocks = mem_alloc_zero(blocks * BLOCK_ROWS * state->tower.padded, sizeof(float), error);
 	if (state->has_tower && (!state->item_parts || (first && !state->item_blocks)))
 		return -1;
 	if (state->has_tower && (!state->items_current || first))
@@ -101,7 +99,7 @@ static void tower_scores(struct backend_state *state, struct worker *worker, siz
 		.known = count,
 		.scratch = worker->scratch,
 	};
-	state->kernels->score_block(&state->tower, &block, logits);
+	state->towers->score_block(&state->tower, &block, logits);
 }
 
 /* Scores of one user: the tower's, the factors' (whose query is the worker's first row), or their sum. */
@@ -206,8 +204,8 @@ static void score_block(struct score_job *job, struct worker *worker, size_t use
 	const size_t left = state->shape.items - first;
 	_Alignas(64) float logits[BLOCK_ROWS] = {0};
 	if (state->has_tower)
-		state->kernels->score_items(&state->tower, worker->parts + user * state->tower.padded,
-		                            state->item_blocks + first * state->tower.width, worker->scratch, logits);
+		state->towers->score_items(&state->tower, worker->parts + user * state->tower.padded,
+		                            state->item_blocks + first * state->tower.padded, worker->scratch, logits);
 	for (size_t i = 0; state->has_factors && i < BLOCK_ROWS && i < left; i++)
 		logits[i] = dots[i] + logits[i];
 	offer_scores(job, id, (uint32_t)first, logits, left < BLOCK_ROWS ? left : BLOCK_ROWS, best);

@@ -94,7 +94,7 @@ struct catalogue {
 	size_t cold_count;
 };
 
-/* A stretch of the dense block that one task reduces, steps and transposes. */
+/* A stretch of the dense block that one task reduces, steps and prepares. */
 struct dense_slice {
 	size_t at, count;
 	const struct dense_layer *layer; /* NULL for biases */
@@ -118,6 +118,7 @@ struct backend_state {
 	struct model_shape shape;
 	struct backend_options options;
 	const struct kernels *kernels;
+	const struct tower_kernels *towers;
 	const struct loss_kernels *losses;
 	const struct factor_kernels *factor_kernels;
 	const struct catalogue_kernels *catalogue_kernels;
@@ -126,7 +127,7 @@ struct backend_state {
 
 	/* The dense layers as one block: user half, first bias, item half, then weight and bias of each layer. */
 	size_t dense_size;
-	float *dense, *dense_moment1, *dense_moment2, *transposed;
+	float *dense, *dense_moment1, *dense_moment2, *prepared;
 	float *shard_gradients;   /* [GRADIENT_SHARDS][dense_size] */
 	double *shard_losses;
 	size_t region_shards[REGIONS];
@@ -184,10 +185,9 @@ MUST_CHECK int cpu_dense_init(struct backend_state *state, struct error *error);
 /* Moves dense layers between the model's matrices and `block`. */
 void cpu_dense_move(struct backend_state *state, enum direction direction, float *block,
                     const struct parameters *parameters);
-/* Brings the transposed weights up to date: all of them, or those of rows [first, first + rows) of a layer that has
- * them, `first` a multiple of 16 and `rows` as well or up to the last one. */
-void cpu_dense_transpose(struct backend_state *state);
-void cpu_dense_transpose_rows(struct backend_state *state, const struct dense_layer *layer, size_t first, size_t rows);
+/* Brings what is prepared of the weights up to date: all of it, or of rows [first, first + rows) of a wide layer. */
+void cpu_dense_prepare(struct backend_state *state);
+void cpu_dense_prepare_rows(struct backend_state *state, const struct dense_layer *layer, size_t first, size_t rows);
 
 /* cpu_factors.c */
 /* Lays out what the dense block holds of the factors from `at` on; returns where it ends. */

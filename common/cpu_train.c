@@ -3,7 +3,7 @@
  *   tower    blocks of samples forward and back; meanwhile the next batch is drawn;
  *   rows     sum z1 gradients per row, back through the half, Adam on the row; meanwhile the next batch is
  *            indexed;
- *   dense    sum the shards' gradients of dense layers in order, Adam, transpose. */
+ *   dense    sum the shards' gradients of dense layers in order, Adam, prepare the weights for the products. */
 #include "cpu_state.h"
 
 #include <math.h>
@@ -67,7 +67,7 @@ static void project_rows(void *context, size_t shard, size_t worker)
 	state->kernels->gather(state->values.matrices[side->matrix].values, stride, index->rows + first, count,
 	                       side->inputs + first * stride);
 	expect_moments(state, side, index, first, count);
-	state->kernels->project(side->inputs + first * stride, stride, count, &side->half,
+	state->towers->project(side->inputs + first * stride, stride, count, &side->half,
 	                        side->parts + first * state->tower.padded, state->tower.padded);
 }
 
@@ -102,14 +102,14 @@ static double train_one_block(struct backend_state *state, const struct batch *b
 	if (state->has_factors)
 		cpu_factors_forward(state, batch, first, count);
 	if (state->has_tower)
-		state->kernels->train_forward(&state->tower, &train, logits);
+		state->towers->train_forward(&state->tower, &train, logits);
 	for (size_t s = 0; state->options.item_offsets && s < count; s++)
 		logits[s] -= state->options.item_offsets[batch->items[first + s]];
 	memcpy(z, logits, count * sizeof *z);
 	const double loss = state->losses->apply(state->options.loss, &rows, z);
 	memcpy(logits, z, count * sizeof *z);
 	if (state->has_tower)
-		state->kernels->train_backward(&state->tower, &train, logits);
+		state->towers->train_backward(&state->tower, &train, logits);
 	if (state->has_factors)
 		cpu_factors_backward(state, batch, first, count, gradient);
 	return loss;
@@ -143,7 +143,7 @@ static void train_blocks(struct backend_state *state, const struct batch *batch,
 		loss += train_one_block(state, batch, first, left < most ? left : most, worker, gradient);
 	}
 	if (state->has_tower)
-		state->kernels->sum_lanes(&state->tower, worker->lanes, gradient);
+		state->towers->sum_lanes(&state->tower, worker->lanes, gradient);
 	if (state->options.loss != LOSS_BINARY)
 		leave_output_bias(state, gradient);
 	state->shard_losses[shard] = loss;
@@ -201,8 +201,8 @@ static void step_rows(struct backend_state *state, enum side_name which, const s
 	sum_uses(state, which, index, first, count, worker->parts);
 	for (size_t r = 0; r < count && which == SIDE_USER; r++)
 		state->kernels->add(gradient + state->first_bias_at, worker->parts + r * padded, padded);
-	state->kernels->project_back(worker->parts, padded, side->inputs + first * stride, stride, count,
-	                             &side->half, worker->inputs, gradient);
+	state->towers->project_back(worker->parts, padded, side->inputs + first * stride, stride, count,
+	                            &side->half, worker->inputs, gradient);
 	step_embeddings(state, side, index->rows + first, count, worker->inputs);
 }
 
@@ -249,8 +249,8 @@ static void dense_step(void *context, size_t shard, size_t worker)
 		adam.decay = 1.0f; /* biases are not decayed */
 	state->kernels->adam(state->dense + slice->at, state->dense_moment1 + slice->at,
 	                     state->dense_moment2 + slice->at, sum, slice->count, &adam);
-	if (slice->layer && slice->layer->transposed)
-		cpu_dense_transpose_rows(state, slice->layer, slice->first_row, slice->count / slice->layer->inputs_padded);
+	if (slice->layer && slice->layer->prepared)
+		cpu_dense_prepare_rows(state, slice->layer, slice->first_row, slice->count / slice->layer->inputs_padded);
 }
 
 enum { DENSE_ROWS_A_TASK = 1024 };

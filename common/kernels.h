@@ -1,8 +1,8 @@
 /* The inner loops of training and scoring, one table of functions per instruction set, chosen at start.
  *
  * Layouts: a row-major matrix of activations is [rows][stride], stride a multiple of 16 with zeros in the
- * padding; a weight is kept as [outputs][padded inputs] and as [inputs][padded outputs], so that no
- * product reads across rows. Every output is one chain of fused multiply-adds in ascending order of the
+ * padding; a weight is kept as [outputs][padded inputs] and, for wide layers, in the form that the products of their
+ * precision read. Every output is one chain of fused multiply-adds in ascending order of the
  * summed index: tile shapes differ between instruction sets, bits do not. */
 #ifndef RECPIPE_KERNELS_H
 #define RECPIPE_KERNELS_H
@@ -25,7 +25,7 @@ enum {
 struct dense_layer {
 	size_t inputs, outputs, inputs_padded, outputs_padded;
 	const float *weight;      /* [outputs][inputs_padded] */
-	const float *transposed;  /* [inputs][outputs_padded] */
+	const float *prepared;    /* for the products: see tower_kernels.prepare; the tail has none */
 	const float *bias;        /* [outputs_padded] */
 	size_t weight_at, bias_at;/* where their gradients lie in a block of dense gradients */
 	size_t lanes_at;          /* of the tail: where they lie in sums by lanes */
@@ -73,14 +73,47 @@ struct adam_step {
 	float epsilon;
 };
 
+/* What is done to rows of floats. */
 struct kernels {
 	const char *name;
 
-	/* out[r][·] = bias + x[r] · transposed, for rows rounded up to TILE_ROWS; bias NULL: zeros. */
+	/* A bit for each of BLOCK_ROWS scores that is at least `least`. */
+	uint64_t (*at_least)(const float *scores, float least);
+
+	/* to[r] = table[index[r]] for rows of `stride` floats. */
+	void (*gather)(const float *table, size_t stride, const uint32_t *index, size_t count, float *to);
+
+	/* sum[width] = rows[index[0]] + rows[index[1]] + …, in that order. Further entries of the index are read ahead
+	 * up to index[known]. */
+	void (*sum_rows)(const float *rows, size_t stride, const uint32_t *index, size_t count, size_t known, float *sum);
+
+	/* sum[i] += more[i] for count (a multiple of 16) floats. */
+	void (*add)(float *sum, const float *more, size_t count);
+
+	/* Adam on `count` (a multiple of 16) values. */
+	void (*adam)(float *values, float *moment1, float *moment2, const float *gradient, size_t count,
+	             const struct adam_step *step);
+};
+
+const struct kernels *kernels_of(enum isa isa);
+
+/* ---- the tower ---- */
+
+/* Every precision has a table of these for each instruction set. */
+struct tower_kernels {
+	const char *name;
+
+	/* What the products need of a layer's weights beside `weight`, in dense_layer.prepared: how many floats, and
+	 * bringing it up to date for rows [first, first + rows), `first` a multiple of 16 and `rows` as well or up to
+	 * the last one. */
+	size_t (*prepared_floats)(const struct dense_layer *layer);
+	void (*prepare)(const struct dense_layer *layer, size_t first, size_t rows, float *prepared);
+
+	/* out[r][·] = bias + W x[r], for rows rounded up to TILE_ROWS; bias NULL: zeros. */
 	void (*project)(const float *x, size_t x_stride, size_t rows, const struct dense_layer *layer,
 	                float *out, size_t out_stride);
 
-	/* input_gradient[r][·] = z_gradient[r] · weight (rows rounded up), and weight gradients added:
+	/* input_gradient[r][·] = z_gradient[r] W (rows rounded up), and weight gradients added:
 	 * gradient[layer->weight_at + …] += z_gradient^T x over exactly `rows` rows. */
 	void (*project_back)(const float *z_gradient, size_t z_stride, const float *x, size_t x_stride, size_t rows,
 	                     const struct dense_layer *layer, float *input_gradient, float *gradient);
@@ -95,33 +128,15 @@ struct kernels {
 	/* Forward alone, without dropout: logits[count]. */
 	void (*score_block)(const struct tower *tower, const struct block *block, float *logits);
 
-	/* The same for one user and BLOCK_ROWS items that stand side by side, items[tower.width][BLOCK_ROWS]. The
-	 * same bits as score_block. */
+	/* The same for one user and BLOCK_ROWS items, whose halves arrange_items has put in the order it likes,
+	 * tower.padded * BLOCK_ROWS floats. The same bits as score_block. */
+	void (*arrange_items)(const struct tower *tower, const float *parts, float *items);
 	void (*score_items)(const struct tower *tower, const float *user_part, const float *items, float *scratch,
 	                    float *logits);
-
-	/* A bit for each of BLOCK_ROWS scores that is at least `least`. */
-	uint64_t (*at_least)(const float *scores, float least);
-
-	/* to[r] = table[index[r]] for rows of `stride` floats. */
-	void (*gather)(const float *table, size_t stride, const uint32_t *index, size_t count, float *to);
-
-	/* sum[width] = rows[index[0]] + rows[index[1]] + …, in that order. Further entries of the index are read ahead
-	 * up to index[known]. */
-	void (*sum_rows)(const float *rows, size_t stride, const uint32_t *index, size_t count, size_t known, float *sum);
-
-	/* to[k * to_stride + r] = from[r * from_stride + k] for columns k and rows r, rows a multiple of 16 or the last
-	 * ones of `to`, whose stride is. */
-	void (*transpose)(const float *from, size_t from_stride, size_t rows, size_t columns, float *to,
-	                  size_t to_stride);
-
-	/* sum[i] += more[i] for count (a multiple of 16) floats. */
-	void (*add)(float *sum, const float *more, size_t count);
-
-	/* Adam on `count` (a multiple of 16) values. */
-	void (*adam)(float *values, float *moment1, float *moment2, const float *gradient, size_t count,
-	             const struct adam_step *step);
 };
+
+/* In the precision that the name says; NULL and CODE_UNAVAILABLE where the processor lacks what it needs. */
+const struct tower_kernels *tower_kernels_of(enum isa isa);
 
 /* ---- losses ---- */
 
@@ -198,8 +213,6 @@ struct catalogue_kernels {
 const struct catalogue_kernels *catalogue_kernels_of(enum isa isa);
 const struct loss_kernels *loss_kernels_of(enum isa isa);
 const struct factor_kernels *factor_kernels_of(enum isa isa);
-
-const struct kernels *kernels_of(enum isa isa);
 
 /* Chooses where the tail begins, and fills wide_count, lanes_at of its layers, scratch_floats and lanes_floats. */
 void tower_lay_out(struct tower *tower);

@@ -2,6 +2,7 @@
 #include "kernels.h"
 
 extern const struct kernels kernels_avx512, kernels_avx2, kernels_portable;
+extern const struct tower_kernels tower_kernels_avx512, tower_kernels_avx2, tower_kernels_portable;
 extern const struct loss_kernels loss_kernels_avx512, loss_kernels_avx2, loss_kernels_portable;
 extern const struct factor_kernels factor_kernels_avx512, factor_kernels_avx2, factor_kernels_portable;
 extern const struct catalogue_kernels catalogue_kernels_avx512, catalogue_kernels_avx2, catalogue_kernels_portable;
@@ -15,6 +16,11 @@ extern const struct catalogue_kernels catalogue_kernels_avx512, catalogue_kernel
 const struct kernels *kernels_of(enum isa isa)
 {
 	CHOOSE(kernels);
+}
+
+const struct tower_kernels *tower_kernels_of(enum isa isa)
+{
+	CHOOSE(tower_kernels);
 }
 
 const struct loss_kernels *loss_kernels_of(enum isa isa)

@@ -108,4 +108,20 @@ LANE_CODE void vf_transpose(vf v[LANES])
 
 #endif
 
+/* to[k * to_stride + r] = from[r * from_stride + k] for columns k and rows r; rows a multiple of 16, or the last of `to`,
+ * whose stride is one. Rows of `from` are readable up to the next multiple of 16 columns. */
+static inline void transpose_rows(const float *from, size_t from_stride, size_t rows, size_t columns, float *to,
+                                  size_t to_stride)
+{
+	vf v[LANES];
+	for (size_t r = 0; r < rows; r += LANES)
+		for (size_t k = 0; k < columns; k += LANES) {
+			for (size_t i = 0; i < LANES; i++)
+				v[i] = r + i < rows ? vf_load(from + (r + i) * from_stride + k) : vf_set(0.0f);
+			vf_transpose(v);
+			for (size_t i = 0; i < LANES && k + i < columns; i++)
+				vf_store(to + (k + i) * to_stride + r, v[i]);
+		}
+}
+
 #endif

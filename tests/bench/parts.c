@@ -195,13 +195,13 @@ PIECE(product)
 	float *weight = mem_alloc_zero(inputs * outputs, sizeof *weight, error);
 	const struct dense_layer layer = {
 		.inputs = inputs, .outputs = outputs, .inputs_padded = inputs, .outputs_padded = outputs,
-		.weight = weight, .transposed = weight,
+		.weight = weight, .prepared = weight,
 	};
 	enum isa isa;
 	int result = -1;
 	if (!x || !out || !weight || isa_find(options->isa, &isa, error) < 0)
 		goto out;
-	const struct kernels *kernels = kernels_of(isa);
+	const struct tower_kernels *kernels = tower_kernels_of(isa);
 	const double operations = 2.0 * (double)(rows * inputs * outputs);
 	const size_t calls = (size_t)(2e9 / operations) + 1;
 	kernels->project(x, inputs, rows, &layer, out, outputs);
