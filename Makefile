@@ -47,10 +47,12 @@ isas := avx512 avx2 portable
 isa_flags_avx512 := -O3 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mbmi2 -mprefer-vector-width=512
 isa_flags_avx2 := -O3 -mavx2 -mfma -mbmi2
 isa_flags_portable := -O3
+# Products of bfloat16 by tiles, in assembly: everything else of it is AVX-512.
+isa_flags_amx := $(isa_flags_avx512)
 # Unrolled tiles under UBSan take minutes to compile: sanitized kernels keep ASan alone.
 kernel_flags := $(if $(filter 1,$(SANITIZE)),-O1 -fno-sanitize=undefined -fno-var-tracking-assignments)
 # $(call isa_objects,FOLDER): FOLDER/NAME_isa_ISA.o of each
-isa_objects = $(foreach source,$(isa_sources:common/%.c=%),$(isas:%=$1/$(source)_%.o))
+isa_objects = $(foreach source,$(isa_sources:common/%.c=%),$(isas:%=$1/$(source)_%.o)) $1/kernels_bf16_isa_amx.o
 kernel_objects := $(call isa_objects,$(BUILD)/common)
 common_objects := $(common_sources:common/%.c=$(BUILD)/common/%.o) $(kernel_objects)
 
@@ -97,7 +99,7 @@ $(BUILD)/fuzz/%_$1.o: common/%.c $(BUILD)/flags
 	$$(Q)mkdir -p $$(@D)
 	$$(Q)clang $$(fuzz_flags) $$(FLAGS) $$(isa_flags_$1) -DKERNEL_ISA=$1 -DKERNEL_ISA_$1 -MMD -MP -c -o $$@ $$<
 endef
-$(foreach isa,$(isas),$(eval $(call isa_rule,$(isa))))
+$(foreach isa,$(isas) amx,$(eval $(call isa_rule,$(isa))))
 
 $(BUILD)/common/%.o: common/%.c $(BUILD)/flags
 	$(say) CC $<

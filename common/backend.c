@@ -11,6 +11,8 @@
 
 enum { FOLDER_MAX = PATH_MAX + 64 };
 
+const char *const precision_names[] = {"fp32", "bf16", NULL};
+
 static const char object_name[] = "recpipe_cuda.so";
 
 /* Where the object is: RECPIPE_CUDA, else beside the tool, else in ../lib/recpipe. False when it is nowhere. */

@@ -46,7 +46,14 @@ struct item_features {
 	const uint32_t *offsets, *features;
 };
 
+/* Of the tower's products. Parameters, sums and everything else are single precision. */
+enum precision { PRECISION_FP32, PRECISION_BF16 };
+
+/* "fp32", "bf16"; NULL ends them. */
+extern const char *const precision_names[];
+
 struct backend_options {
+	enum precision precision;
 	size_t threads;               /* 0: all processors */
 	const char *isa;              /* "auto", "avx512", "avx2", "portable" */
 	struct optimizer_options optimizer;

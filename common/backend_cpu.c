@@ -76,13 +76,16 @@ static int init_workers(struct backend_state *state, struct error *error)
 	size_t widest = state->sides[SIDE_USER].half.inputs_padded;
 	if (state->sides[SIDE_ITEM].half.inputs_padded > widest)
 		widest = state->sides[SIDE_ITEM].half.inputs_padded;
+	const struct dense_layer *halves[SIDES] = {&state->sides[SIDE_USER].half, &state->sides[SIDE_ITEM].half};
+	const size_t further = state->has_tower && state->towers->further_floats
+	                       ? state->towers->further_floats(&state->tower, halves) : 0;
 	state->worker_count = pool_threads(state->pool);
 	state->workers = mem_alloc_zero(state->worker_count, sizeof *state->workers, error);
 	if (!state->workers)
 		return -1;
 	for (size_t w = 0; w < state->worker_count; w++) {
 		struct worker *worker = &state->workers[w];
-		worker->scratch = mem_alloc_zero(state->tower.scratch_floats, sizeof(float), error);
+		worker->scratch = mem_alloc_zero(state->tower.scratch_floats + further, sizeof(float), error);
 		worker->lanes = mem_alloc_zero(state->tower.lanes_floats, sizeof(float), error);
 		worker->parts = mem_alloc_zero(BLOCK_ROWS * state->tower.padded, sizeof(float), error);
 		worker->inputs = mem_alloc_zero(BLOCK_ROWS * widest, sizeof(float), error);
@@ -202,6 +205,9 @@ static int check_shape(const struct model_shape *shape, const struct backend_opt
 	const bool by_sweeps = options->loss == LOSS_SQUARES && options->batch_groups > 0;
 	if (model_has_tower(shape) && shape->layer_count < 2)
 		return error_set(error, CODE_USAGE, "the tower needs a hidden layer at least");
+	if (options->precision == PRECISION_BF16 && !model_has_tower(shape))
+		return error_set(error, CODE_USAGE, "a %s has no tower: bf16 is for the products of one",
+		                 model_kind_names[shape->kind]);
 	if (by_users && shape->kind != MODEL_MF && shape->kind != MODEL_HISTORY)
 		return error_set(error, CODE_USAGE, "a %s is not trained against the whole catalogue, only mf and history are",
 		                 model_kind_names[shape->kind]);
@@ -235,7 +241,9 @@ static struct backend_state *cpu_open(const struct model_shape *shape, const str
 	if (isa_find(options->isa, &isa, error) < 0 || check_shape(shape, options, error) < 0)
 		goto fail;
 	state->kernels = kernels_of(isa);
-	state->towers = tower_kernels_of(isa);
+	state->towers = options->precision == PRECISION_BF16
+	                ? bf16_kernels_of(isa, isa == ISA_AVX512 && !isa_is_forced(options->isa) && amx_usable())
+	                : tower_kernels_of(isa);
 	state->losses = loss_kernels_of(isa);
 	state->factor_kernels = factor_kernels_of(isa);
 	state->catalogue_kernels = catalogue_kernels_of(isa);
@@ -249,7 +257,7 @@ static struct backend_state *cpu_open(const struct model_shape *shape, const str
 		goto fail;
 	if (cpu_put(state, parameters, NULL, NULL, 0, error) < 0)
 		goto fail;
-	snprintf(state->description, sizeof state->description, "cpu, %s, %zu thread%s", state->kernels->name,
+	snprintf(state->description, sizeof state->description, "cpu, %s, %zu thread%s", state->has_tower ? state->towers->name : state->kernels->name,
 	         state->worker_count, state->worker_count == 1 ? "" : "s");
 	return state;
 fail:

@@ -34,7 +34,7 @@ static void project_ids(struct backend_state *state, enum side_name which, const
 	for (size_t r = 0; r < count; r++)
 		memcpy(worker->inputs + r * stride, table->values + (size_t)ids[r] * table->stride,
 		       stride * sizeof(float));
-	state->towers->project(worker->inputs, stride, count, &side->half, parts, state->tower.padded);
+	state->towers->project(worker->inputs, stride, count, &side->half, parts, state->tower.padded, worker->scratch);
 }
 
 static void project_items(void *context, size_t shard, size_t worker)

@@ -53,7 +53,6 @@ static void project_rows(void *context, size_t shard, size_t worker)
 {
 	struct step *step = context;
 	struct backend_state *state = step->state;
-	(void)worker;
 	enum side_name which = shard < step->side_chunks[SIDE_USER] ? SIDE_USER : SIDE_ITEM;
 	size_t chunk = which == SIDE_USER ? shard : shard - step->side_chunks[SIDE_USER];
 	struct side *side = &state->sides[which];
@@ -68,7 +67,8 @@ static void project_rows(void *context, size_t shard, size_t worker)
 	                       side->inputs + first * stride);
 	expect_moments(state, side, index, first, count);
 	state->towers->project(side->inputs + first * stride, stride, count, &side->half,
-	                        side->parts + first * state->tower.padded, state->tower.padded);
+	                        side->parts + first * state->tower.padded, state->tower.padded,
+	                       state->workers[worker].scratch);
 }
 
 /* Forward, loss and backward of samples [first, first + count) of the batch; returns the sum of the losses. */
@@ -202,7 +202,7 @@ static void step_rows(struct backend_state *state, enum side_name which, const s
 	for (size_t r = 0; r < count && which == SIDE_USER; r++)
 		state->kernels->add(gradient + state->first_bias_at, worker->parts + r * padded, padded);
 	state->towers->project_back(worker->parts, padded, side->inputs + first * stride, stride, count,
-	                            &side->half, worker->inputs, gradient);
+	                            &side->half, worker->inputs, gradient, worker->scratch);
 	step_embeddings(state, side, index->rows + first, count, worker->inputs);
 }
 

@@ -26,10 +26,20 @@ static bool (*const available[ISA_COUNT])(void) = {
 	[ISA_AVX512] = has_avx512, [ISA_AVX2] = has_avx2, [ISA_PORTABLE] = always,
 };
 
+static const char *named_isa(const char *wanted)
+{
+	const char *named = getenv("RECPIPE_ISA");
+	return strcmp(wanted, "auto") == 0 && named ? named : wanted;
+}
+
+bool isa_is_forced(const char *wanted)
+{
+	return strcmp(named_isa(wanted), "auto") != 0;
+}
+
 int isa_find(const char *wanted, enum isa *isa, struct error *error)
 {
-	if (strcmp(wanted, "auto") == 0 && getenv("RECPIPE_ISA") != NULL)
-		wanted = getenv("RECPIPE_ISA");
+	wanted = named_isa(wanted);
 	__builtin_cpu_init();
 	for (int i = 0; i < ISA_COUNT; i++) {
 		bool named = strcmp(wanted, isa_names[i]) == 0;

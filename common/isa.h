@@ -14,4 +14,7 @@ extern const char *const isa_names[ISA_COUNT];
  * "auto"). -1 with CODE_USAGE for an unknown name, CODE_UNAVAILABLE for one the processor lacks. */
 MUST_CHECK int isa_find(const char *wanted, enum isa *isa, struct error *error);
 
+/* Whether `wanted`, or RECPIPE_ISA where that is "auto", names one. */
+bool isa_is_forced(const char *wanted);
+
 #endif

@@ -39,7 +39,8 @@ struct tower {
 	size_t layer_count;       /* layers behind the first, at least 1 */
 	size_t wide_count;        /* of them, before the tail; less than layer_count */
 	struct dense_layer layers[MODEL_LAYERS_MAX];
-	size_t scratch_floats;    /* what a block needs: tower_lay_out() */
+	size_t units;             /* of the tail: its inputs and all its outputs */
+	size_t scratch_floats;    /* what a block needs, without tower_kernels.further_floats */
 	size_t lanes_floats;      /* what the tail's sums by lanes need */
 	double dropout;
 	uint64_t seed;
@@ -53,7 +54,7 @@ struct block {
 	const uint32_t *item_slots;         /* of each sample */
 	size_t count;                       /* 1..TRAIN_ROWS */
 	size_t known;                       /* item_slots that there are: rows are read ahead */
-	float *scratch;                     /* tower.scratch_floats, zeroed once, 64-byte aligned */
+	float *scratch;                     /* see tower_kernels */
 };
 
 struct train_block {
@@ -99,9 +100,13 @@ const struct kernels *kernels_of(enum isa isa);
 
 /* ---- the tower ---- */
 
-/* Every precision has a table of these for each instruction set. */
+/* Every precision has a table of these for each instruction set. Scratch is [tower.scratch_floats + further_floats],
+ * zeroed once, 64-byte aligned. */
 struct tower_kernels {
 	const char *name;
+
+	/* Scratch beyond tower.scratch_floats, for a tower and its halves; NULL: none. */
+	size_t (*further_floats)(const struct tower *tower, const struct dense_layer *halves[2]);
 
 	/* What the products need of a layer's weights beside `weight`, in dense_layer.prepared: how many floats, and
 	 * bringing it up to date for rows [first, first + rows), `first` a multiple of 16 and `rows` as well or up to
@@ -109,14 +114,14 @@ struct tower_kernels {
 	size_t (*prepared_floats)(const struct dense_layer *layer);
 	void (*prepare)(const struct dense_layer *layer, size_t first, size_t rows, float *prepared);
 
-	/* out[r][·] = bias + W x[r], for rows rounded up to TILE_ROWS; bias NULL: zeros. */
+	/* out[r][·] = bias + W x[r], for rows up to BLOCK_ROWS, rounded up to TILE_ROWS or 16; bias NULL: zeros. */
 	void (*project)(const float *x, size_t x_stride, size_t rows, const struct dense_layer *layer,
-	                float *out, size_t out_stride);
+	                float *out, size_t out_stride, float *scratch);
 
 	/* input_gradient[r][·] = z_gradient[r] W (rows rounded up), and weight gradients added:
 	 * gradient[layer->weight_at + …] += z_gradient^T x over exactly `rows` rows. */
 	void (*project_back)(const float *z_gradient, size_t z_stride, const float *x, size_t x_stride, size_t rows,
-	                     const struct dense_layer *layer, float *input_gradient, float *gradient);
+	                     const struct dense_layer *layer, float *input_gradient, float *gradient, float *scratch);
 
 	/* Forward through one block: logits[count] are added to; then back from their gradients. */
 	void (*train_forward)(const struct tower *tower, const struct train_block *block, float *logits);
@@ -135,8 +140,12 @@ struct tower_kernels {
 	                    float *logits);
 };
 
-/* In the precision that the name says; NULL and CODE_UNAVAILABLE where the processor lacks what it needs. */
+/* Single precision; products of bfloat16, by AMX where `amx` says so (amx_usable). */
 const struct tower_kernels *tower_kernels_of(enum isa isa);
+const struct tower_kernels *bf16_kernels_of(enum isa isa, bool amx);
+
+/* Whether this process may use AMX, and it does what simd_matrix.h emulates. Asked before any thread is started. */
+bool amx_usable(void);
 
 /* ---- losses ---- */
 

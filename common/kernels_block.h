@@ -35,9 +35,10 @@ static inline void gather_first_layer(const struct tower *tower, const struct bl
 	memset(to, 0, (padded_to(block->count, TILE_ROWS) - block->count) * padded * sizeof *to);
 }
 
-/* Where a block's activations lie in its scratch: rows of the wide layers, then the tail's units. */
+/* Where a block's activations lie in its scratch: rows of the wide layers, the tail's units, and what further a
+ * precision needs. */
 struct layout {
-	float *rows[MODEL_LAYERS_MAX + 1], *units;
+	float *rows[MODEL_LAYERS_MAX + 1], *units, *further;
 };
 
 static inline struct layout lay_out(const struct tower *tower, float *scratch)
@@ -50,6 +51,7 @@ static inline struct layout lay_out(const struct tower *tower, float *scratch)
 		scratch += TRAIN_LANES * tower->layers[l].outputs_padded;
 	}
 	at.units = scratch;
+	at.further = scratch + tower->units * TRAIN_LANES;
 	return at;
 }
 

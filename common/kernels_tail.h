@@ -6,10 +6,16 @@
 #include "kernels.h"
 #include "simd.h"
 
-#define tail_forward JOIN(tail_forward_, KERNEL_ISA)
-#define tail_backward JOIN(tail_backward_, KERNEL_ISA)
-#define tail_sum_lanes JOIN(tail_sum_lanes_, KERNEL_ISA)
-#define drop_activations JOIN(drop_activations_, KERNEL_ISA)
+#if defined(KERNEL_ISA_amx) /* which has nothing of its own for them */
+#define TAIL_ISA avx512
+#else
+#define TAIL_ISA KERNEL_ISA
+#endif
+
+#define tail_forward JOIN(tail_forward_, TAIL_ISA)
+#define tail_backward JOIN(tail_backward_, TAIL_ISA)
+#define tail_sum_lanes JOIN(tail_sum_lanes_, TAIL_ISA)
+#define drop_activations JOIN(drop_activations_, TAIL_ISA)
 
 /* Activations of TRAIN_LANES samples, a row a sample, through the tail. `units` is scratch, kept for the way back: the
  * tail's inputs, then each layer's outputs. Returns the logits, [TRAIN_LANES]. NULL for `train`: no dropout. */

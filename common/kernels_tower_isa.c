@@ -27,8 +27,9 @@ static void add_weight_gradient(const float *z_gradient, size_t z_stride, const 
 }
 
 static void project(const float *x, size_t x_stride, size_t rows, const struct dense_layer *layer, float *out,
-                    size_t out_stride)
+                    size_t out_stride, float *scratch)
 {
+	(void)scratch;
 	const struct product p = {
 		.x = x, .x_row = x_stride, .x_step = 1, .y = layer->prepared, .y_step = layer->outputs_padded,
 		.depth = layer->inputs, .out = out, .out_row = out_stride, .extra = layer->bias,
@@ -37,8 +38,9 @@ static void project(const float *x, size_t x_stride, size_t rows, const struct d
 }
 
 static void project_back(const float *z_gradient, size_t z_stride, const float *x, size_t x_stride, size_t rows,
-                         const struct dense_layer *layer, float *input_gradient, float *gradient)
+                         const struct dense_layer *layer, float *input_gradient, float *gradient, float *scratch)
 {
+	(void)scratch;
 	add_weight_gradient(z_gradient, z_stride, x, x_stride, rows, layer, gradient);
 	const struct product p = {
 		.x = z_gradient, .x_row = z_stride, .x_step = 1, .y = layer->weight, .y_step = layer->inputs_padded,

@@ -16,6 +16,10 @@ enum { LANES = 16, DOUBLE_LANES = 8 };
 
 #define LANE_CODE static inline __attribute__((always_inline))
 
+#if defined(KERNEL_ISA_amx) /* AVX-512 and tiles (simd_matrix.h) */
+#define KERNEL_ISA_avx512
+#endif
+
 #if defined(KERNEL_ISA_avx512)
 
 #include <immintrin.h>

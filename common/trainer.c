@@ -51,7 +51,7 @@ static int open_backend(struct trainer *trainer, struct error *error)
 	uint64_t groups = trainer->batch_groups < trainer->feed.positives ? trainer->batch_groups
 	                                                                   : trainer->feed.positives;
 	const struct backend_options backend = {
-		.threads = options->threads, .isa = options->isa, .optimizer = options->optimizer,
+		.precision = options->precision, .threads = options->threads, .isa = options->isa, .optimizer = options->optimizer,
 		.seed = options->seed, .ratio = options->ratio, .batch_groups = (uint32_t)groups,
 		.loss = options->loss, .item_offsets = trainer->item_offsets,
 		.histories = trainer->inputs->train, .features = trainer->inputs->features,

@@ -27,6 +27,7 @@ struct trainer_options {
 	double average;             /* the model is the mean of all epochs' ends, each weighing this much less than the
 	                               next; [0, 1), 0: the last epoch's end alone */
 	enum loss loss;
+	enum precision precision;
 	double alpha;               /* negatives by popularity^alpha */
 	struct optimizer_options optimizer;
 	uint32_t patience;          /* epochs without a better validation NDCG@10 before stopping; 0: never */

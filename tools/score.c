@@ -9,7 +9,7 @@ enum { LISTS_AT_ONCE = 4096 };
 
 struct options {
 	const char *model, *similarity, *device, *isa, *out, *truth, *users;
-	int by;
+	int by, precision;
 	bool all_items, quiet;
 	int64_t top, threads, seed;
 	struct text_list history, known, user;
@@ -48,6 +48,9 @@ static const struct option_spec table[] = {
 	{'s', "seed", OPTION_INT, AT(seed), "N", "Seed of --by random.", 0, 9e18, NULL},
 	{'j', "threads", OPTION_INT, AT(threads), "N", "Threads; 0: one a processor. Never changes a byte.", 0, 1024,
 	 NULL},
+	{0, "precision", OPTION_CHOICE, AT(precision), NULL,
+	 "Of a tower's products: fp32, or bf16, which rounds their operands: faster where the processor has AMX, the same "
+	 "scores everywhere.", 0, 0, precision_names},
 	{0, "isa", OPTION_TEXT, AT(isa), "NAME",
 	 "Instruction set: auto, avx512, avx2 or portable. Never changes a byte.", 0, 0, NULL},
 	{0, "device", OPTION_TEXT, AT(device), "NAME", "auto, cpu, cuda or cuda:N.", 0, 0, NULL},
@@ -119,7 +122,9 @@ static int check_options(const struct options *o, size_t operands, struct error 
 static int open_scorer(struct run *run, struct error *error)
 {
 	const struct options *o = run->options;
-	const struct backend_options backend = {.threads = (size_t)o->threads, .isa = o->isa};
+	const struct backend_options backend = {
+		.precision = (enum precision)o->precision, .threads = (size_t)o->threads, .isa = o->isa,
+	};
 	if (o->by == SCORE_BY_MODEL)
 		return scorer_open_model(&run->scorer, o->model, o->device, &backend, error);
 	if (o->by == SCORE_BY_SIMILARITY)

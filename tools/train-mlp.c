@@ -13,7 +13,7 @@ struct options {
 	struct text_list known, init_from;
 	int64_t factors, epochs, batch, ratio, seed, threads, patience, candidates, checkpoint_batches, restarts;
 	double regularization, unobserved, scaling, rate, warmup, average, alpha, weight_decay, dropout, beta1, beta2, epsilon, checkpoint_minutes;
-	int schedule, adam, model, loss;
+	int schedule, adam, model, loss, precision;
 	bool resume, quiet, user_part;
 };
 
@@ -100,6 +100,9 @@ static const struct option_spec table[] = {
 	 "Start from this model (warm start); users and items added since get fresh rows. mf and history can start from "
 	 "ials, neumf from an mlp and a gmf (twice).", 0, 0, NULL},
 	{0, "log", OPTION_TEXT, AT(log), "FILE", "A TSV row for each epoch.", 0, 0, NULL},
+	{0, "precision", OPTION_CHOICE, AT(precision), NULL,
+	 "Of the tower's products: fp32, or bf16, which rounds their operands (weights and sums stay fp32): faster where "
+	 "the processor has AMX, slower elsewhere, the same bytes everywhere.", 0, 0, precision_names},
 	{'j', "threads", OPTION_INT, AT(threads), "N", "Threads; 0: one a processor. Never changes a byte.", 0, 1024,
 	 NULL},
 	{0, "isa", OPTION_TEXT, AT(isa), "NAME",
@@ -356,6 +359,7 @@ static struct trainer_options trainer_options(const struct options *o)
 		.seed = (uint64_t)o->seed, .epochs = (uint32_t)o->epochs, .ratio = (uint32_t)o->ratio,
 		.batch = (uint64_t)o->batch, .rate = o->rate, .schedule = o->schedule, .warmup_epochs = o->warmup,
 		.average = o->average, .loss = (enum loss)o->loss, .alpha = o->alpha,
+		.precision = (enum precision)o->precision,
 		.optimizer = {.beta1 = o->beta1, .beta2 = o->beta2, .epsilon = o->epsilon,
 		              .weight_decay = o->weight_decay, .dropout = o->dropout, .dense_adam = o->adam == 1,
 		              .regularization = o->regularization, .unobserved = o->unobserved, .scaling = o->scaling},

@@ -204,10 +204,10 @@ PIECE(product)
 	const struct tower_kernels *kernels = tower_kernels_of(isa);
 	const double operations = 2.0 * (double)(rows * inputs * outputs);
 	const size_t calls = (size_t)(2e9 / operations) + 1;
-	kernels->project(x, inputs, rows, &layer, out, outputs);
+	kernels->project(x, inputs, rows, &layer, out, outputs, NULL);
 	elapsed_in_setup += clock_seconds() - begin;
 	for (size_t call = 0; call < calls; call++)
-		kernels->project(x, inputs, rows, &layer, out, outputs);
+		kernels->project(x, inputs, rows, &layer, out, outputs, NULL);
 	*work = operations * (double)calls;
 	result = 0;
 out:

@@ -67,6 +67,27 @@ score_with() {
 	done
 }
 
+@test "products of bfloat16: a model and scores of their own, the same on every instruction set" {
+	train-mlp "${small[@]}" --model neumf --layers 40-20-8-1 -o full "$F/train.rec"
+	train-mlp "${small[@]}" --model neumf --layers 40-20-8-1 --precision bf16 -o half "$F/train.rec"
+	run ! cmp -s full half
+	recdump --verify half
+	score -q -m full --precision bf16 -o half.rec "$F/lists.rec"
+	score -q -m full -o full.rec "$F/lists.rec"
+	run ! cmp -s full.rec half.rec
+	[ "$(metrics -k 10 -m AUC full.rec | figure AUC | cut -c 1-4)" = "$(metrics -k 10 -m AUC half.rec | figure AUC | cut -c 1-4)" ]
+	for how in "--threads 3" "--isa avx512" "--isa avx2" "--isa portable"; do
+		# shellcheck disable=SC2086  # two words
+		if train-mlp "${small[@]}" --model neumf --layers 40-20-8-1 --precision bf16 $how -o again "$F/train.rec" 2>no; then
+			same half again
+			score -q -m full --precision bf16 $how -o again.rec "$F/lists.rec"
+			same half.rec again.rec
+		else
+			grep "no ${how#--isa }" no
+		fi
+	done
+}
+
 @test "out of a pipe of samples: the same model as from the file" {
 	for kind in mf neumf gmf; do
 		train-mlp "${small[@]}" --loss bpr --model "$kind" --layers 16-8-1 -o file "$F/train.rec"
@@ -161,6 +182,7 @@ score_with() {
 	fails 64 "no other kind" train-mlp --quiet --model mf --loss squares -o no "$F/train.rec"
 	fails 64 "no other kind" train-mlp --quiet --model ials --loss bce -o no "$F/train.rec"
 	fails 65 "a larger regularization" train-mlp --quiet --model ials --regularization 0 --unobserved 0 -o no "$F/train.rec"
+	fails 64 "a mf has no tower" train-mlp --quiet --model mf --precision bf16 -o no "$F/train.rec"
 	fails 64 "--user-part is for" train-mlp --quiet --model mf --user-part -o no "$F/train.rec"
 	fails 64 "needs interactions, not samples" bash -c "sample-neg -q --ratio 0 --epochs 2 '$F/train.rec' | train-mlp --quiet --model mf -o no -"
 	train-mlp "${small[@]}" --model history -o history "$F/train.rec"

@@ -19,30 +19,40 @@ struct setting {
 	uint32_t factors;
 	enum loss loss;
 	bool offsets;
+	enum precision precision;
 };
 
 static const struct setting settings[] = {
-	{"128-64-32-16-8-4-1", 40, 60, 4, 64, false, false, 0, 0, MODEL_MLP, 0, LOSS_BINARY, false},
-	{"128-64-32-16-8-4-1", 40, 60, 4, 64, true, false, 0, 0, MODEL_MLP, 0, LOSS_BINARY, false},
-	{"128-64-32-16-8-4-1", 300, 500, 4, 700, false, false, 0, 0, MODEL_MLP, 0, LOSS_BINARY, false},
-	{"20-7-3-1", 5, 9, 2, 13, false, true, 0.1, 0, MODEL_MLP, 0, LOSS_BINARY, false},
-	{"2-1-1", 1, 1, 0, 1, false, false, 0, 0, MODEL_MLP, 0, LOSS_BINARY, false},
-	{"66-40-5-1", 17, 31, 7, 29, true, true, 0, 0, MODEL_MLP, 0, LOSS_BINARY, false},
-	{"32-48-1", 17, 31, 1, 200, false, false, 0.01, 0, MODEL_MLP, 0, LOSS_BINARY, false},
-	{"20-7-3-1", 5, 9, 2, 13, false, true, 0.1, 0, MODEL_NEUMF, 7, LOSS_BINARY, false},
-	{"20-7-3-1", 5, 9, 6, 13, false, true, 0.1, 0, MODEL_NEUMF, 16, LOSS_PAIRWISE, false},
-	{"20-7-3-1", 5, 9, 2, 40, true, true, 0.1, 0, MODEL_MLP, 0, LOSS_SOFTMAX, true},
-	{NULL, 5, 9, 2, 40, false, true, 0.1, 0, MODEL_GMF, 5, LOSS_BINARY, false},
-	{NULL, 5, 9, 60, 3, true, true, 0.1, 0, MODEL_MF, 15, LOSS_SOFTMAX, true},
-	{NULL, 17, 31, 3, 300, false, false, 0.1, 0, MODEL_MF, 32, LOSS_PAIRWISE, false},
-	{"32-16-8-1", 17, 31, 4, 300, true, false, 0.1, 0, MODEL_NEUMF, 24, LOSS_SOFTMAX, false},
-	{NULL, 1, 1, 0, 1, false, false, 0, 0, MODEL_MF, 1, LOSS_BINARY, false},
-	{"128-64-32-16-8-4-1", 40, 60, 4, 61, false, true, 0.1, 0.25, MODEL_MLP, 0, LOSS_BINARY, false},
-	{"20-7-3-1", 5, 9, 2, 43, false, true, 0, 0.4, MODEL_MLP, 0, LOSS_BINARY, false},
-	{"34-70-24-9-1", 17, 31, 6, 29, false, false, 0, 0.1, MODEL_NEUMF, 16, LOSS_PAIRWISE, false},
-	{"24-40-4-8-1", 5, 9, 63, 3, false, true, 0, 0, MODEL_MLP, 0, LOSS_BINARY, false},
-	{"10-100-1", 5, 9, 5, 23, false, false, 0.1, 0, MODEL_MLP, 0, LOSS_BINARY, false},
+	{"128-64-32-16-8-4-1", 40, 60, 4, 64, false, false, 0, 0, MODEL_MLP, 0, LOSS_BINARY, false, PRECISION_FP32},
+	{"128-64-32-16-8-4-1", 40, 60, 4, 64, true, false, 0, 0, MODEL_MLP, 0, LOSS_BINARY, false, PRECISION_FP32},
+	{"128-64-32-16-8-4-1", 300, 500, 4, 700, false, false, 0, 0, MODEL_MLP, 0, LOSS_BINARY, false, PRECISION_FP32},
+	{"20-7-3-1", 5, 9, 2, 13, false, true, 0.1, 0, MODEL_MLP, 0, LOSS_BINARY, false, PRECISION_FP32},
+	{"2-1-1", 1, 1, 0, 1, false, false, 0, 0, MODEL_MLP, 0, LOSS_BINARY, false, PRECISION_FP32},
+	{"66-40-5-1", 17, 31, 7, 29, true, true, 0, 0, MODEL_MLP, 0, LOSS_BINARY, false, PRECISION_FP32},
+	{"32-48-1", 17, 31, 1, 200, false, false, 0.01, 0, MODEL_MLP, 0, LOSS_BINARY, false, PRECISION_FP32},
+	{"20-7-3-1", 5, 9, 2, 13, false, true, 0.1, 0, MODEL_NEUMF, 7, LOSS_BINARY, false, PRECISION_FP32},
+	{"20-7-3-1", 5, 9, 6, 13, false, true, 0.1, 0, MODEL_NEUMF, 16, LOSS_PAIRWISE, false, PRECISION_FP32},
+	{"20-7-3-1", 5, 9, 2, 40, true, true, 0.1, 0, MODEL_MLP, 0, LOSS_SOFTMAX, true, PRECISION_FP32},
+	{NULL, 5, 9, 2, 40, false, true, 0.1, 0, MODEL_GMF, 5, LOSS_BINARY, false, PRECISION_FP32},
+	{NULL, 5, 9, 60, 3, true, true, 0.1, 0, MODEL_MF, 15, LOSS_SOFTMAX, true, PRECISION_FP32},
+	{NULL, 17, 31, 3, 300, false, false, 0.1, 0, MODEL_MF, 32, LOSS_PAIRWISE, false, PRECISION_FP32},
+	{"32-16-8-1", 17, 31, 4, 300, true, false, 0.1, 0, MODEL_NEUMF, 24, LOSS_SOFTMAX, false, PRECISION_FP32},
+	{NULL, 1, 1, 0, 1, false, false, 0, 0, MODEL_MF, 1, LOSS_BINARY, false, PRECISION_FP32},
+	{"128-64-32-16-8-4-1", 40, 60, 4, 61, false, true, 0.1, 0.25, MODEL_MLP, 0, LOSS_BINARY, false, PRECISION_FP32},
+	{"20-7-3-1", 5, 9, 2, 43, false, true, 0, 0.4, MODEL_MLP, 0, LOSS_BINARY, false, PRECISION_FP32},
+	{"34-70-24-9-1", 17, 31, 6, 29, false, false, 0, 0.1, MODEL_NEUMF, 16, LOSS_PAIRWISE, false, PRECISION_FP32},
+	{"24-40-4-8-1", 5, 9, 63, 3, false, true, 0, 0, MODEL_MLP, 0, LOSS_BINARY, false, PRECISION_FP32},
+	{"10-100-1", 5, 9, 5, 23, false, false, 0.1, 0, MODEL_MLP, 0, LOSS_BINARY, false, PRECISION_FP32},
+	{"128-64-32-16-8-4-1", 40, 60, 4, 201, false, true, 0.1, 0.25, MODEL_MLP, 0, LOSS_BINARY, false, PRECISION_BF16},
+	{"66-40-5-1", 17, 31, 7, 29, true, true, 0, 0, MODEL_MLP, 0, LOSS_BINARY, false, PRECISION_BF16},
+	{"34-70-24-9-1", 17, 31, 6, 29, false, false, 0, 0, MODEL_NEUMF, 16, LOSS_PAIRWISE, false, PRECISION_BF16},
 };
+
+/* Operands of eight bits are off by 2^-9 at most, and errors of a sum mostly cancel. */
+static double tolerance_of(const struct setting *setting)
+{
+	return setting->precision == PRECISION_BF16 ? 5e-3 : 1e-5;
+}
 
 struct fixture {
 	struct setting setting;
@@ -111,7 +121,7 @@ static void fixture_release(struct fixture *f)
 static struct backend_state *open_cpu(struct fixture *f, const char *isa, size_t threads)
 {
 	const struct backend_options options = {
-		.threads = threads, .isa = isa, .seed = 3, .ratio = f->setting.ratio,
+		.precision = f->setting.precision, .threads = threads, .isa = isa, .seed = 3, .ratio = f->setting.ratio,
 		.batch_groups = (uint32_t)f->setting.groups, .loss = f->setting.loss,
 		.item_offsets = f->setting.offsets ? f->offsets : NULL,
 		.optimizer = {.beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .weight_decay = f->setting.decay,
@@ -169,8 +179,9 @@ static void test_gradients_match_the_reference(void)
 			r.moment1[i] = 0.1 * r.gradient[i];
 		struct backend_state *state = open_cpu(&f, "auto", 1);
 		train(&f, state, 1, &result, &values, &moment1);
-		CHECK_CLOSE(result.loss_sum / (double)result.samples, loss, 1e-5 * loss);
-		CHECK_CLOSE(difference(&moment1, &r, r.moment1), 0, 1e-5);
+		CHECK_CLOSE(result.loss_sum / (double)result.samples, loss, tolerance_of(&settings[t]) * loss);
+		CHECK_CLOSE(difference(&moment1, &r, r.moment1), 0,
+		            settings[t].precision == PRECISION_BF16 ? 5e-2 : 1e-5);
 		backend_cpu.close(state);
 		parameters_release(&values);
 		parameters_release(&moment1);
@@ -244,7 +255,7 @@ static void test_steps_match_the_reference(void)
 		}
 		struct backend_state *state = open_cpu(&f, "auto", 2);
 		train(&f, state, STEPS_MAX, &result, &values, NULL);
-		CHECK_CLOSE(difference(&values, &r, r.values), 0, 1e-3);
+		CHECK_CLOSE(difference(&values, &r, r.values), 0, 100 * tolerance_of(&settings[t]));
 		backend_cpu.close(state);
 		parameters_release(&values);
 		free(touched);
@@ -346,7 +357,7 @@ static void test_scores_match_the_reference(void)
 				double want = reference_forward(&r, users[u], items[i]);
 				worst = fmax(worst, fabs(want - (double)scores[i]) / (1 + fabs(want)));
 			}
-		CHECK_CLOSE(worst, 0, 1e-5);
+		CHECK_CLOSE(worst, 0, tolerance_of(&settings[t]));
 		backend_cpu.close(state);
 		free(users);
 		free(offsets);
@@ -422,10 +433,11 @@ static void check_top(const struct setting *of)
 static void test_top_matches_brute_force(void)
 {
 	const struct setting of[] = {
-		{"32-16-8-1", TOP_USERS, TOP_ITEMS, 1, 10, false, false, 0, 0, MODEL_MLP, 0, LOSS_BINARY, false},
-		{"32-16-8-1", TOP_USERS, TOP_ITEMS, 1, 10, false, false, 0, 0, MODEL_NEUMF, 20, LOSS_BINARY, false},
-		{NULL, TOP_USERS, TOP_ITEMS, 1, 10, false, false, 0, 0, MODEL_MF, 16, LOSS_BINARY, false},
-		{NULL, TOP_USERS, TOP_ITEMS, 1, 10, false, false, 0, 0, MODEL_IALS, 9, LOSS_BINARY, false},
+		{"32-16-8-1", TOP_USERS, TOP_ITEMS, 1, 10, false, false, 0, 0, MODEL_MLP, 0, LOSS_BINARY, false, PRECISION_FP32},
+		{"32-16-8-1", TOP_USERS, TOP_ITEMS, 1, 10, false, false, 0, 0, MODEL_NEUMF, 20, LOSS_BINARY, false, PRECISION_FP32},
+		{NULL, TOP_USERS, TOP_ITEMS, 1, 10, false, false, 0, 0, MODEL_MF, 16, LOSS_BINARY, false, PRECISION_FP32},
+		{NULL, TOP_USERS, TOP_ITEMS, 1, 10, false, false, 0, 0, MODEL_IALS, 9, LOSS_BINARY, false, PRECISION_FP32},
+		{"32-20-8-1", TOP_USERS, TOP_ITEMS, 1, 10, false, false, 0, 0, MODEL_MLP, 0, LOSS_BINARY, false, PRECISION_BF16},
 	};
 	for (size_t t = 0; t < COUNT_OF(of); t++)
 		check_top(&of[t]);
