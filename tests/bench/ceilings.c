@@ -6,7 +6,7 @@
 #include <zlib.h>
 
 #include "clock.h"
-#include "isa.h"
+#include "kernels.h"
 #include "mem.h"
 #include "options.h"
 #include "parallel.h"
@@ -20,6 +20,7 @@
 enum {
 	FMA_ROUNDS = 1 << 21,      /* milliseconds, so that every thread has woken and taken its share */
 	FMAF_ROUNDS = 1 << 15,
+	TILE_ROUNDS = 1 << 17,
 	CRC_ROUNDS = 16,
 	CHAINS = 12,               /* independent accumulators: more than latency times ports */
 	ROW_FLOATS = 64,           /* 256 bytes: a row of 64 dimensions */
@@ -124,6 +125,24 @@ FMA_WORK(avx512)
 FMA_WORK(avx2)
 FMA_WORK(portable)
 
+/* Products of tiles into four independent sums: 4 * 16 * 16 * 32 multiply-adds a round. */
+static void work_amx(void *context, size_t shard, size_t worker)
+{
+	(void)worker;
+#if defined(__x86_64__)
+	_Alignas(64) static const uint8_t configuration[64] = {
+		1, [16] = 64, [18] = 64, [20] = 64, [22] = 64, [24] = 64, [26] = 64,
+		[48] = 16, [49] = 16, [50] = 16, [51] = 16, [52] = 16, [53] = 16,
+	};
+	__asm__ volatile("ldtilecfg %0" : : "m"(configuration) : "memory");
+	for (int round = 0; round < TILE_ROUNDS; round++)
+		__asm__ volatile("tdpbf16ps %%tmm5, %%tmm4, %%tmm0\n\ttdpbf16ps %%tmm5, %%tmm4, %%tmm1\n\t"
+		                 "tdpbf16ps %%tmm5, %%tmm4, %%tmm2\n\ttdpbf16ps %%tmm5, %%tmm4, %%tmm3" : : : "memory");
+	__asm__ volatile("tilerelease" : : : "memory");
+#endif
+	((struct work *)context)->sums[shard] = 0.0f;
+}
+
 /* ---- memory ---- */
 
 static void work_read(void *context, size_t shard, size_t worker)
@@ -224,6 +243,9 @@ static void measure_fma(struct pool *pool, struct work *work, double seconds)
 		snprintf(what, sizeof what, "fma.%s", kinds[k].isa);
 		name_figure(what, work->threads, operations / best_round(pool, work, seconds, kinds[k].run) / 1e9, "GFLOP/s");
 	}
+	const double operations = 2.0 * 4 * 16 * 16 * 32 * TILE_ROUNDS * (double)work->threads;
+	if (amx_usable())
+		name_figure("amx.bf16", work->threads, operations / best_round(pool, work, seconds, work_amx) / 1e9, "GFLOP/s");
 }
 
 static void measure_gathers(struct pool *pool, struct work *work, uint32_t *rows, double seconds)

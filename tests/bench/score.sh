@@ -21,19 +21,23 @@ score_row() { # NAME MODEL USERS ITEMS THREADS ISA OPTION…: the whole tool, a 
 	shift 6
 	timed score -q -m "$model" --all-items --top 10 --threads "$n" --isa "$isa" "$@" -o /dev/null
 	ours "$name" pairs/s higher "$(calculate "$pairs / $elapsed")"
-	ceiling "$name" "fma.$isa.t$n" "$(calculate "1e9 / $pair_flop")"
+	[ "$isa" != auto ] || isa=amx.bf16
+	[ "$isa" = amx.bf16 ] || isa=fma.$isa
+	ceiling "$name" "$isa.t$n" "$(calculate "1e9 / $pair_flop")"
 }
 
 # Sizes: ml-1m; an eighth of ml-20m's users on all its items, again and again; all of them, once.
 group_score() {
-	local small=score.ml1m large=score.ml20m run users items eighth
-	wanted $small.pairs_per_s $small.t1.pairs_per_s $small.avx2.pairs_per_s \
+	local small=score.ml1m large=score.ml20m run users items eighth bf16=''
+	wanted $small.pairs_per_s $small.bf16.pairs_per_s $small.t1.pairs_per_s $small.avx2.pairs_per_s \
 		$large.pairs_per_s $large.full.pairs_per_s || return 0
 	read -r users items <<<"$large_shape"
 	eighth=$((users / 8 + 1))
 	random-model --users 6040 --items 3706 -o "$work/small"
 	random-model --users $eighth --items "$items" -o "$work/large"
+	if wanted $small.bf16.pairs_per_s && bf16_works; then bf16=1; fi
 	for ((run = 0; run < runs; run++)); do
+		[ -z "$bf16" ] || score_row $small.bf16.pairs_per_s "$work/small" 6040 3706 "$threads" auto --precision bf16
 		score_row $small.pairs_per_s "$work/small" 6040 3706 "$threads" "$best_isa"
 		if wanted $small.pairs_per_s && peer_scoring 6040 3706; then peer $small.pairs_per_s "$peers" "$answer"; fi
 		score_row $small.t1.pairs_per_s "$work/small" 6040 3706 1 "$best_isa"
