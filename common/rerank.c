@@ -160,14 +160,6 @@ static int by_affinity(struct rerank_context *context, struct list *list, struct
 	return 0;
 }
 
-/* Cosine of two sets of genres. */
-static double similarity(uint64_t a, uint64_t b)
-{
-	if (!a || !b)
-		return 0;
-	return __builtin_popcountll(a & b) / sqrt((double)__builtin_popcountll(a) * __builtin_popcountll(b));
-}
-
 static uint32_t tie_key(const struct rerank_context *context, uint32_t user, uint32_t item)
 {
 	uint32_t words[4];
@@ -206,7 +198,7 @@ static int by_mmr(struct rerank_context *context, struct list *list, struct erro
 		context->values[place] = value;
 		nearest[place] = near;
 		for (uint32_t i = place + 1; i < head; i++)
-			nearest[i] = fmax(nearest[i], similarity(genres[list->items[i]], genres[list->items[place]]));
+			nearest[i] = fmax(nearest[i], genres_similarity(genres[list->items[i]], genres[list->items[place]]));
 	}
 	/* Every place of the head is one of its own; below, ties stay. */
 	for (uint32_t i = 0; i < head; i++)
