@@ -16,7 +16,7 @@ struct options {
 };
 
 static const struct options defaults = {
-	.cutoffs = {.items = {10}, .count = 1}, .out = "-", .bootstrap = 1000, .seed = 1, .groups = 4, .gamma = 0.1,
+	.cutoffs = {.items = {10}, .count = 1}, .out = "-", .bootstrap = 1000, .seed = 1, .groups = 4, .gamma = 0.01,
 };
 
 #define AT(member) offsetof(struct options, member)
