@@ -21,6 +21,11 @@ void mix_add(struct mix *mix, uint64_t groups);
  * RecSys 2018, equations 1 and 2). 0 when nothing is wanted; at most -log(alpha), reached where nothing fits. */
 double mix_divergence(const struct mix *wanted, const struct mix *got, double alpha);
 
+/* The same for `got` with one more item, of each of `count` sets of groups in turn: divergences[i] is that with an item
+ * of groups[i]. A logarithm a group, where one after the other would take one for every group wanted. */
+void mix_divergences_with(const struct mix *wanted, const struct mix *got, double alpha, const uint64_t *groups,
+                          size_t count, double *divergences);
+
 /* Jensen-Shannon divergence, in nats, from 0 to log 2 (Lin 1991). A mix of no items counts as nothing in every
  * group: against it half the log 2 remain. 0 when nothing is wanted. */
 double mix_distance(const struct mix *wanted, const struct mix *got);

@@ -35,6 +35,24 @@ static void test_divergence_by_hand(void)
 	CHECK_CLOSE(mix_divergence(&nothing, &q, 0.01), 0, 0);
 }
 
+/* With one more item, for many sets of groups at once: as if each had been added. */
+static void test_divergences_with_one_more(void)
+{
+	const uint64_t wanted[] = {3, 9, 1, 4}, got[] = {5, 2, 0};
+	const uint64_t more[] = {0, 1, 2, 3, 8, 16, 27, UINT64_C(1) << 63};
+	const struct mix p = mix_of(wanted, 4);
+	for (size_t have = 0; have <= 3; have++) {
+		const struct mix q = mix_of(got, have);
+		double divergences[COUNT_OF(more)];
+		mix_divergences_with(&p, &q, 0.01, more, COUNT_OF(more), divergences);
+		for (size_t i = 0; i < COUNT_OF(more); i++) {
+			struct mix with = q;
+			mix_add(&with, more[i]);
+			CHECK_CLOSE(divergences[i], mix_divergence(&p, &with, 0.01), 1e-13);
+		}
+	}
+}
+
 static void test_distance_by_hand(void)
 {
 	const uint64_t a[] = {1, 1, 1, 2}, b[] = {2, 2, 4, 1}, c[] = {8}, none[] = {0};
@@ -241,6 +259,7 @@ int main(void)
 {
 	RUN(test_an_item_counts_one_in_parts);
 	RUN(test_divergence_by_hand);
+	RUN(test_divergences_with_one_more);
 	RUN(test_distance_by_hand);
 	RUN(test_levels_take_a_fifth_at_each_end);
 	RUN(test_equal_popularity_is_one_level);
