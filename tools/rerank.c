@@ -13,7 +13,7 @@ struct options {
 };
 
 static const struct options defaults = {
-	.out = "-", .depth = 10, .seed = 1, .weight = 0.3, .lambda = 0.7, .calibration = 0.9, .tail = 0.9,
+	.out = "-", .depth = 10, .seed = 1, .weight = 0.3, .lambda = 0.7, .calibration = 0.7, .tail = 0.95,
 };
 
 #define AT(member) offsetof(struct options, member)
