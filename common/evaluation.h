@@ -37,8 +37,8 @@ struct evaluation_options {
 	const char *truth;                       /* interactions that override the relevance in the lists; NULL: not */
 	const struct text_list *known;           /* interactions that the users had before; may be none */
 	const char *movies, *genres, *items;     /* the catalogue and its id map; NULL: not */
-	struct correction correction;
-	bool keys[USER_KEYS];                    /* what to keep of each user */
+	struct correction correction;            /* needs known */
+	bool keys[USER_KEYS];                    /* what to keep of each user; activity needs known */
 };
 
 struct evaluation {

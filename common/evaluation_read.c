@@ -8,6 +8,7 @@ struct reading {
 	struct evaluation *e;
 	const char *name;            /* of the lists, for messages */
 	struct list list;
+	struct mix genres;           /* of the user's known items */
 	uint32_t *ranks, *order, *shown;
 	double *weights;             /* of an estimate, for each full rank up to the longest cutoff */
 	size_t ranks_capacity, order_capacity, shown_capacity, weights_capacity;
@@ -86,10 +87,11 @@ static int prepare_estimates(struct reading *reading, const struct user_ranking 
 	return 0;
 }
 
-/* The first items of the list in the order they would be shown in. */
+/* The first items of the list in the order they would be shown in, and what they are measured against. */
 static int make_shown(struct reading *reading, struct shown_list *shown, struct error *error)
 {
 	const struct list *list = &reading->list;
+	const struct list_background *background = &reading->e->background;
 	const uint32_t longest = reading->e->longest_cutoff;
 	shown->count = list->count < longest ? list->count : longest;
 	if (mem_grow((void **)&reading->shown, &reading->shown_capacity, shown->count, sizeof *reading->shown, error) < 0)
@@ -97,6 +99,10 @@ static int make_shown(struct reading *reading, struct shown_list *shown, struct 
 	for (uint32_t i = 0; i < shown->count; i++)
 		reading->shown[i] = list->items[reading->order[i]];
 	shown->items = reading->shown;
+	if (background->known && background->catalogue) {
+		user_genres(background->known, background->catalogue, list->user, &reading->genres);
+		shown->genres = &reading->genres;
+	}
 	return 0;
 }
 
@@ -175,21 +181,16 @@ static int add_keys(struct reading *reading, struct error *error)
 	return 0;
 }
 
-static int add_user(struct reading *reading, const struct user_ranking *ranking, struct shown_list *shown,
+static int add_user(struct reading *reading, const struct user_ranking *ranking, const struct shown_list *shown,
                     struct error *error)
 {
 	struct evaluation *e = reading->e;
 	struct sampled_rank sampled = {0};
-	struct mix genres;
 	if (prepare_estimates(reading, ranking, &sampled, error) < 0 || add_keys(reading, error) < 0 ||
 	    mem_grow((void **)&e->users, &e->users_capacity, e->count + 1, sizeof *e->users, error) < 0 ||
 	    mem_grow((void **)&e->values, &e->values_capacity, (e->count + 1) * e->column_count, sizeof *e->values,
 	             error) < 0)
 		return -1;
-	if (e->background.known && e->background.catalogue) {
-		user_genres(e->background.known, e->background.catalogue, reading->list.user, &genres);
-		shown->genres = &genres;
-	}
 	e->users[e->count] = reading->list.user;
 	for (size_t c = 0; c < e->column_count; c++)
 		e->values[e->count * e->column_count + c] = column_value(reading, &e->columns[c], ranking, &sampled, shown);

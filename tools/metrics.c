@@ -68,7 +68,11 @@ static const struct tool_spec tool = {
 		"Ranks go by scores, never by the order of the list, and a relevant item loses every tie: a "
 		"constant model scores 0. A list with a doubled item or a score that is not a number is refused. "
 		"The share of users with such a tie is printed, and whether the ranking was sampled or full: the "
-		"two are not comparable (Krichene & Rendle 2020), but --correct estimates one from the other.",
+		"two are not comparable (Krichene & Rendle 2020), but --correct estimates one from the other.\n\n"
+		"The TSV begins with lines of a name and a value, then comes a table behind a blank line: measure, mean, low95, "
+		"high95, and with --correct full_estimate, full_low95, full_high95. With --by a second table follows, "
+		"with group_by, from, to and users in front: the key, its least and largest value in the group, and the "
+		"group's size.",
 	.examples =
 		"score -m model.safetensors lists.rec | metrics -k 5,10\n"
 		"  The measures at two cutoffs.\n"
