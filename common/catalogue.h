@@ -2,6 +2,8 @@
 #ifndef RECPIPE_CATALOGUE_H
 #define RECPIPE_CATALOGUE_H
 
+#include <math.h>
+
 #include "compat.h"
 #include "error.h"
 #include "idmap.h"
@@ -23,6 +25,14 @@ struct catalogue {
 MUST_CHECK int catalogue_read(struct catalogue *catalogue, const char *path, const char *genres_path,
                               const struct idmap *map, struct error *error);
 void catalogue_release(struct catalogue *catalogue);
+
+/* Cosine of two sets of genres: from 0 to 1, 0 where one is empty. */
+static inline double genres_similarity(uint64_t a, uint64_t b)
+{
+	if (!a || !b)
+		return 0.0;
+	return __builtin_popcountll(a & b) / sqrt((double)__builtin_popcountll(a) * __builtin_popcountll(b));
+}
 
 /* "Comedy|Romance" for a mask of genres. */
 void catalogue_genres_text(const struct catalogue *catalogue, uint64_t genres, char *text, size_t size);

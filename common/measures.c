@@ -74,19 +74,41 @@ static double area_under_curve(const struct user_ranking *ranking, uint32_t cuto
 	return right / (irrelevant * ranking->relevant_total);
 }
 
+/* ---- one relevant item, whose rank may be a fraction ---- */
+
+static double hit_at(double rank, uint32_t cutoff)
+{
+	return rank <= cutoff ? 1.0 : 0.0;
+}
+
+static double ndcg_at(double rank, uint32_t cutoff)
+{
+	return rank <= cutoff ? 1.0 / maths_log2(rank + 1.0) : 0.0;
+}
+
+static double inverse_at(double rank, uint32_t cutoff)
+{
+	return rank <= cutoff ? 1.0 / rank : 0.0;
+}
+
+static double precision_at(double rank, uint32_t cutoff)
+{
+	return hit_at(rank, cutoff) / cutoff;
+}
+
 const struct measure measures[] = {
-	{"HR", true, hit_rate, "1 when a relevant item is among the first k (He et al. 2017; trec_eval success_k)"},
-	{"NDCG", true, ndcg,
+	{"HR", true, hit_rate, hit_at, "1 when a relevant item is among the first k (He et al. 2017; trec_eval success_k)"},
+	{"NDCG", true, ndcg, ndcg_at,
 	 "sum of 1/log2(rank + 1) over relevant items among the first k, over the best possible sum "
 	 "(Jarvelin & Kekalainen 2002; trec_eval ndcg_cut_k)"},
-	{"MRR", true, reciprocal_rank,
+	{"MRR", true, reciprocal_rank, inverse_at,
 	 "1/rank of the first relevant item among the first k, else 0 (Voorhees 1999; trec_eval recip_rank, cut)"},
-	{"MAP", true, average_precision,
+	{"MAP", true, average_precision, inverse_at,
 	 "mean over the user's relevant items of the precision at each one's rank, 0 beyond k "
 	 "(trec_eval map_cut_k)"},
-	{"precision", true, precision, "relevant items among the first k, over k (trec_eval P_k)"},
-	{"recall", true, recall, "relevant items among the first k, over all of the user's (trec_eval recall_k)"},
-	{"AUC", false, area_under_curve,
+	{"precision", true, precision, precision_at, "relevant items among the first k, over k (trec_eval P_k)"},
+	{"recall", true, recall, hit_at, "relevant items among the first k, over all of the user's (trec_eval recall_k)"},
+	{"AUC", false, area_under_curve, NULL,
 	 "share of (relevant, irrelevant) pairs of the list in the right order, ties wrong (Rendle et al. 2009)"},
 };
 const size_t measure_count = COUNT_OF(measures);

@@ -23,7 +23,10 @@ struct measure {
 	const char *name;           /* "HR", "NDCG", … */
 	bool has_cutoff;            /* printed as NAME@k */
 	double (*value)(const struct user_ranking *ranking, uint32_t cutoff);
-	const char *formula;        /* for --help and the man page, with its source */
+	/* The same for a user whose one relevant item has this rank, which may be a fraction: what measures_correction.h
+	 * corrects. NULL where sampled candidates do not bias the measure. */
+	double (*at_rank)(double rank, uint32_t cutoff);
+	const char *formula;        /* with its source */
 };
 
 extern const struct measure measures[];
@@ -31,9 +34,13 @@ extern const size_t measure_count;
 const struct measure *measure_find(const char *name); /* case ignored; NULL when there is none */
 
 /* Ranks of the relevant items of a scored list. `ranks` has room for list->count. A NaN score or a doubled
- * item is CODE_DATA naming the user. `scratch` (list->count entries) is used for sorting. */
-MUST_CHECK int user_ranking_make(const struct list *list, uint32_t *ranks, uint32_t *scratch,
+ * item is CODE_DATA naming the user. `order` (list->count entries) receives the positions in the order that the list
+ * would be shown in: descending score, ties by ascending item. */
+MUST_CHECK int user_ranking_make(const struct list *list, uint32_t *ranks, uint32_t *order,
                                  struct user_ranking *ranking, struct error *error);
+
+/* Mean of `count` values that stand `stride` apart, summed in order with compensation (Neumaier 1974). 0 of nothing. */
+double compensated_mean(const double *values, size_t count, size_t stride);
 
 /* 95% percentile bootstrap interval of the mean of `values` (Efron & Tibshirani 1993): `resamples` draws
  * with replacement by (seed, resample). */

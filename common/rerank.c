@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "mem.h"
+#include "rerank_stages.h"
 #include "rng.h"
 #include "topk.h"
 
@@ -51,9 +52,7 @@ int rerank_sort(struct rerank_context *context, struct list *list, struct error 
 	return 0;
 }
 
-/* How many of the first `depth` a stage may reorder: a group of equal scores that straddles the depth stays
- * below as a whole, tied. */
-static uint32_t whole_head(const struct list *list, size_t depth)
+uint32_t rerank_whole_head(const struct list *list, size_t depth)
 {
 	if (list->count <= depth)
 		return list->count;
@@ -101,7 +100,7 @@ static int keep_order(struct rerank_context *context, struct list *list, struct 
 /* The seed's: the best few by how many users know them. */
 static int by_popularity(struct rerank_context *context, struct list *list, struct error *error)
 {
-	const uint32_t head = whole_head(list, context->depth);
+	const uint32_t head = rerank_whole_head(list, context->depth);
 	(void)error;
 	for (uint32_t i = 0; i < list->count; i++)
 		context->values[i] = i < head ? (double)list->popularity[i] : (double)list->scores[i];
@@ -110,7 +109,7 @@ static int by_popularity(struct rerank_context *context, struct list *list, stru
 	return 0;
 }
 
-static void standardise(double *values, size_t count)
+void rerank_standardise(double *values, size_t count)
 {
 	double mean = 0, square = 0;
 	for (size_t i = 0; i < count; i++)
@@ -152,23 +151,15 @@ static int by_affinity(struct rerank_context *context, struct list *list, struct
 		constant = constant && list->scores[i] == list->scores[0];
 	}
 	genre_affinity(context, list, affinity);
-	standardise(context->values, list->count);
-	standardise(affinity, list->count);
+	rerank_standardise(context->values, list->count);
+	rerank_standardise(affinity, list->count);
 	for (uint32_t i = 0; i < list->count && !constant; i++)
 		list->scores[i] = (float)(context->values[i] + context->weight * affinity[i]);
 	mem_free(affinity);
 	return 0;
 }
 
-/* Cosine of two sets of genres. */
-static double similarity(uint64_t a, uint64_t b)
-{
-	if (!a || !b)
-		return 0;
-	return __builtin_popcountll(a & b) / sqrt((double)__builtin_popcountll(a) * __builtin_popcountll(b));
-}
-
-static uint32_t tie_key(const struct rerank_context *context, uint32_t user, uint32_t item)
+uint32_t rerank_tie_key(const struct rerank_context *context, uint32_t user, uint32_t item)
 {
 	uint32_t words[4];
 	rng_block(context->seed, rng_stream(RNG_RERANK, 0), user, item, words);
@@ -179,22 +170,24 @@ static uint32_t tie_key(const struct rerank_context *context, uint32_t user, uin
  * lambda * standardised score - (1 - lambda) * similarity to the nearest one already taken. */
 static int by_mmr(struct rerank_context *context, struct list *list, struct error *error)
 {
-	const uint32_t head = whole_head(list, context->depth);
+	const uint32_t head = rerank_whole_head(list, context->depth);
 	const uint64_t *genres = context->catalogue->genres;
+	if (head == 0 || list->scores[0] == list->scores[head - 1])
+		return 0; /* nothing is traded off where the model says nothing */
 	double *nearest = mem_alloc_zero(head, sizeof *nearest, error);
 	if (!nearest)
 		return -1;
 	for (uint32_t i = 0; i < list->count; i++)
 		context->values[i] = (double)list->scores[i];
-	standardise(context->values, head);
+	rerank_standardise(context->values, head);
 	for (uint32_t place = 0; place < head; place++) {
 		uint32_t best = place;
 		double best_value = -INFINITY;
 		for (uint32_t i = place; i < head; i++) {
 			const double value = context->lambda * context->values[i] - (1 - context->lambda) * nearest[i];
 			if (value > best_value ||
-			    (value == best_value && tie_key(context, list->user, list->items[i]) <
-			                                    tie_key(context, list->user, list->items[best]))) {
+			    (value == best_value && rerank_tie_key(context, list->user, list->items[i]) <
+			                                    rerank_tie_key(context, list->user, list->items[best]))) {
 				best = i;
 				best_value = value;
 			}
@@ -206,7 +199,7 @@ static int by_mmr(struct rerank_context *context, struct list *list, struct erro
 		context->values[place] = value;
 		nearest[place] = near;
 		for (uint32_t i = place + 1; i < head; i++)
-			nearest[i] = fmax(nearest[i], similarity(genres[list->items[i]], genres[list->items[place]]));
+			nearest[i] = fmax(nearest[i], genres_similarity(genres[list->items[i]], genres[list->items[place]]));
 	}
 	/* Every place of the head is one of its own; below, ties stay. */
 	for (uint32_t i = 0; i < head; i++)
@@ -232,6 +225,8 @@ static const struct rerank_stage stages[] = {
 	{"popularity", by_popularity, false, false, false},
 	{"affinity", by_affinity, true, true, false},
 	{"mmr", by_mmr, true, false, false},
+	{"calibration", rerank_by_calibration, true, true, false},
+	{"tail", rerank_by_tail, false, true, false},
 	{"blocklist", by_blocklist, false, false, true},
 };
 

@@ -10,15 +10,18 @@
 #include "compat.h"
 #include "error.h"
 #include "interactions.h"
+#include "popularity.h"
 #include "records.h"
 
 struct rerank_context {
-	size_t depth;                      /* popularity and mmr: how far down they reorder */
+	size_t depth;                      /* popularity, mmr, calibration, tail: how far down they reorder */
 	double weight;                     /* affinity: of the genres beside the model's score */
 	double lambda;                     /* mmr: 1 is the model's order, 0 diversity alone */
+	double calibration, tail;          /* those: 0 is the model's order, 1 the user's mix alone */
+	struct popularity_levels levels;   /* tail: of known->popularity */
 	uint64_t seed;
-	const struct catalogue *catalogue; /* affinity, mmr */
-	const struct interactions *known;  /* affinity: what the users interacted with */
+	const struct catalogue *catalogue; /* affinity, mmr, calibration */
+	const struct interactions *known;  /* affinity, calibration, tail: what the users interacted with */
 	const uint8_t *blocked;            /* blocklist: a flag an item */
 	/* Room for a list, grown by rerank_apply. */
 	double *values;

@@ -1,9 +1,20 @@
-/* Intervals by bootstrap and tests by randomisation: what stands beside a mean before anybody believes it. */
+/* Means, intervals by bootstrap and tests by randomisation: what stands beside a mean before anybody believes it. */
 #include <math.h>
 
 #include "measures.h"
 #include "mem.h"
 #include "rng.h"
+
+double compensated_mean(const double *values, size_t count, size_t stride)
+{
+	double sum = 0.0, lost = 0.0;
+	for (size_t i = 0; i < count; i++) {
+		const double value = values[i * stride], total = sum + value;
+		lost += fabs(sum) >= fabs(value) ? (sum - total) + value : (value - total) + sum;
+		sum = total;
+	}
+	return count ? (sum + lost) / (double)count : 0.0;
+}
 
 static int compare_doubles(const void *a, const void *b)
 {

@@ -24,20 +24,20 @@ static int check_list(const struct list *list, uint32_t *scratch, struct error *
 	return 0;
 }
 
-int user_ranking_make(const struct list *list, uint32_t *ranks, uint32_t *scratch, struct user_ranking *ranking,
+int user_ranking_make(const struct list *list, uint32_t *ranks, uint32_t *order, struct user_ranking *ranking,
                       struct error *error)
 {
 	uint32_t found = 0;
 	*ranking = (struct user_ranking){.candidates = list->count, .relevant_total = list->relevant_total,
 	                                 .ranks = ranks};
-	if (check_list(list, scratch, error) < 0)
+	if (check_list(list, order, error) < 0)
 		return -1;
-	ranking_sort(list->scores, list->items, list->count, scratch);
+	ranking_sort(list->scores, list->items, list->count, order);
 	for (uint32_t begin = 0, end; begin < list->count; begin = end) {
 		/* A group of equal scores: its irrelevant items take the first ranks, its relevant ones the last. */
 		uint32_t relevant = 0;
-		for (end = begin; end < list->count && list->scores[scratch[end]] == list->scores[scratch[begin]]; end++)
-			relevant += list->relevant[scratch[end]] & LIST_RELEVANT;
+		for (end = begin; end < list->count && list->scores[order[end]] == list->scores[order[begin]]; end++)
+			relevant += list->relevant[order[end]] & LIST_RELEVANT;
 		for (uint32_t r = 0; r < relevant; r++)
 			ranks[found++] = end - relevant + r + 1;
 		if (relevant > 0 && relevant < end - begin)

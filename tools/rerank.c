@@ -9,27 +9,35 @@ struct options {
 	struct text_list by, known;
 	const char *movies, *genres, *items, *blocklist, *out;
 	int64_t depth, top, seed;
-	double weight, lambda;
+	double weight, lambda, calibration, tail;
 };
 
-static const struct options defaults = {.out = "-", .depth = 10, .seed = 1, .weight = 0.3, .lambda = 0.7};
+static const struct options defaults = {
+	.out = "-", .depth = 10, .seed = 1, .weight = 0.3, .lambda = 0.7, .calibration = 0.7, .tail = 0.95,
+};
 
 #define AT(member) offsetof(struct options, member)
 static const struct option_spec table[] = {
 	{'b', "by", OPTION_LIST, AT(by), "STAGE",
 	 "none, popularity (the best --depth by the number of users that know them), affinity (the user's own genres), mmr "
-	 "(diversity of genres) or blocklist; may be repeated, applied in this order. Without any the order stays.", 0, 0,
-	 NULL},
-	{'d', "depth", OPTION_INT, AT(depth), "N", "popularity, mmr: how many items from the top they reorder.", 1, 100000,
-	 NULL},
+	 "(diversity of genres), calibration (as much of each genre as the user knows), tail (as much of popular and rare "
+	 "items) or blocklist; may be repeated, applied in this order. Without any the order stays.", 0, 0, NULL},
+	{'d', "depth", OPTION_INT, AT(depth), "N",
+	 "popularity, mmr, calibration, tail: how many items from the top they reorder.", 1, 100000, NULL},
 	{'w', "weight", OPTION_REAL, AT(weight), "X", "affinity: weight of the genres beside the model's score.", 0, 1000,
 	 NULL},
 	{'l', "lambda", OPTION_REAL, AT(lambda), "X", "mmr: 1 is the model's order, 0 is diversity alone.", 0, 1, NULL},
-	{'m', "movies", OPTION_TEXT, AT(movies), "FILE", "affinity, mmr: titles and genres (movies.csv or u.item).", 0, 0,
-	 NULL},
+	{0, "calibration", OPTION_REAL, AT(calibration), "X",
+	 "calibration: 0 is the model's order, 1 is the user's mix of genres alone.", 0, 1, NULL},
+	{0, "tail", OPTION_REAL, AT(tail), "X",
+	 "tail: 0 is the model's order, 1 is the user's mix of popularity alone.", 0, 1, NULL},
+	{'m', "movies", OPTION_TEXT, AT(movies), "FILE",
+	 "affinity, mmr, calibration: titles and genres (movies.csv or u.item).", 0, 0, NULL},
 	{0, "genres", OPTION_TEXT, AT(genres), "FILE", "Names of the genres of u.item (u.genre).", 0, 0, NULL},
-	{'i', "items", OPTION_TEXT, AT(items), "FILE", "affinity, mmr, blocklist: the id map of items.", 0, 0, NULL},
-	{'k', "known", OPTION_LIST, AT(known), "FILE", "affinity: interactions that make the users' genres.", 0, 0, NULL},
+	{'i', "items", OPTION_TEXT, AT(items), "FILE", "affinity, mmr, calibration, blocklist: the id map of items.", 0, 0,
+	 NULL},
+	{'k', "known", OPTION_LIST, AT(known), "FILE",
+	 "affinity, calibration, tail: interactions that make what users know.", 0, 0, NULL},
 	{0, "blocklist", OPTION_TEXT, AT(blocklist), "FILE", "blocklist: items to take out, an id a line.", 0, 0, NULL},
 	{'n', "top", OPTION_INT, AT(top), "N", "Cut each list to its best N; 0: whole.", 0, 1e9, NULL},
 	{'s', "seed", OPTION_INT, AT(seed), "N", "Seed of broken ties.", 0, 9e18, NULL},
@@ -80,8 +88,8 @@ static int choose_stages(struct run *run, struct error *error)
 		const struct rerank_stage *stage = rerank_find(o->by.items[s]);
 		run->stages[s] = stage;
 		if (!stage)
-			return error_set(error, CODE_USAGE, "--by: '%s' is unknown, expected none, popularity, affinity, mmr "
-			                 "or blocklist", o->by.items[s]);
+			return error_set(error, CODE_USAGE, "--by: '%s' is unknown, expected none, popularity, affinity, mmr, "
+			                 "calibration, tail or blocklist", o->by.items[s]);
 		if (stage->needs_catalogue && (!o->movies || !o->items))
 			return error_set(error, CODE_USAGE, "--by %s needs --movies and --items", stage->name);
 		if (stage->needs_known && !o->known.count)
@@ -152,10 +160,12 @@ static int read_side_files(struct run *run, struct error *error)
 	                            error) < 0 || (o->blocklist && o->items && read_blocklist(run, error) < 0))
 		return -1;
 	run->context = (struct rerank_context){
-		.depth = (size_t)o->depth, .weight = o->weight, .lambda = o->lambda, .seed = (uint64_t)o->seed,
+		.depth = (size_t)o->depth, .weight = o->weight, .lambda = o->lambda, .calibration = o->calibration,
+		.tail = o->tail, .seed = (uint64_t)o->seed,
 		.catalogue = &run->catalogue, .known = &run->known, .blocked = run->blocked,
 	};
-	return 0;
+	return o->known.count ? popularity_levels_make(run->known.popularity, run->known.items, &run->context.levels, error)
+	                      : 0;
 }
 
 static int open_writer(struct run *run, struct error *error)

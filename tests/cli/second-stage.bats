@@ -50,6 +50,28 @@ rows() { recdump "$1" | grep -v '^#' | tail -n +2; }
 	rerank --by mmr --lambda 0.3 --depth 30 --movies "$F/movies.csv" --items "$F/items.ids" "$F/top.rec" --top 10 | cmp - d.rec
 }
 
+# figure NAME LISTS: what the lists show to all users, with truth or without
+figure() {
+	metrics -q -B 0 -m "$1" --known "$F/train.rec" --movies "$F/movies.csv" --items "$F/items.ids" "$2" |
+		awk -F '\t' -v m="$1@10" '$1 == m { print $2 }'
+}
+
+@test "calibration and tail: at 0 the model's order, at 0.95 more like what the user knows" {
+	args=(--depth 30 --movies "$F/movies.csv" --items "$F/items.ids" --known "$F/train.rec")
+	for stage in calibration tail; do
+		rerank --by $stage --$stage 0 "${args[@]}" "$F/top.rec" -o zero.rec
+		cmp <(rows zero.rec | cut -f1-3) <(rows "$F/top.rec" | cut -f1-3)
+		rerank --by $stage --$stage 0.95 "${args[@]}" "$F/top.rec" -o $stage.rec
+		# the same thirty, in another order, of scores that fall
+		cmp <(rows $stage.rec | cut -f1,3 | sort) <(rows "$F/top.rec" | cut -f1,3 | sort)
+		rows $stage.rec | awk 'NR > 1 && $1 == user && $4 >= score { exit 1 } { user = $1; score = $4 }'
+		rerank --by $stage --$stage 0.95 "${args[@]}" <"$F/top.rec" | cmp - $stage.rec
+	done
+	awk -v a="$(figure miscalibration calibration.rec)" -v b="$(figure miscalibration "$F/top.rec")" 'BEGIN { exit !(a < 0.7 * b) }'
+	awk -v a="$(figure longtail tail.rec)" -v b="$(figure longtail "$F/top.rec")" 'BEGIN { exit !(a > b) }'
+	awk -v a="$(figure novelty tail.rec)" -v b="$(figure novelty "$F/top.rec")" 'BEGIN { exit !(a > b) }'
+}
+
 @test "affinity of weight 0 keeps the order, a large one follows the user's genres" {
 	args=(--by affinity --movies "$F/movies.csv" --items "$F/items.ids" --known "$F/train.rec")
 	rerank "${args[@]}" --weight 0 "$F/top.rec" -o zero.rec
@@ -72,6 +94,11 @@ rows() { recdump "$1" | grep -v '^#' | tail -n +2; }
 	fails 64 "unknown, expected none" rerank --by fame "$F/scored.rec"
 	fails 64 "needs --movies and --items" rerank --by mmr "$F/scored.rec"
 	fails 64 "needs --known" rerank --by affinity --movies "$F/movies.csv" --items "$F/items.ids" "$F/scored.rec"
+	fails 64 "needs --known" rerank --by calibration --movies "$F/movies.csv" --items "$F/items.ids" "$F/scored.rec"
+	fails 64 "needs --movies and --items" rerank --by calibration --known "$F/train.rec" "$F/scored.rec"
+	fails 64 "needs --known" rerank --by tail "$F/scored.rec"
+	fails 64 "--calibration" rerank --calibration 1.5 "$F/scored.rec"
+	fails 64 "--tail" rerank --tail -1 "$F/scored.rec"
 	fails 64 "needs --blocklist" rerank --by blocklist "$F/scored.rec"
 	fails 65 "no scores yet" rerank "$F/lists.rec"
 	fails 65 "different items" rerank --by mmr --movies "$F/movies.csv" --items "$F/users.ids" "$F/scored.rec"
