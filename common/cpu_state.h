@@ -18,7 +18,7 @@ enum {
 	DENSE_SLICES_MAX = 512,
 	SLICE_FLOATS = 1024,
 	SAMPLING_PIECE = 512,     /* groups drawn by one task */
-	INLINE_SAMPLES = 256,     /* batches below this are not worth waking threads for */
+	INLINE_SAMPLES = 100,     /* batches below this are not worth waking threads for */
 	SIDES = 2,
 };
 
