@@ -98,7 +98,7 @@ static const struct option_spec table[] = {
 	 "Go on from --checkpoint when it exists: the model's bytes are those of an uninterrupted run.", 0, 0, NULL},
 	{'i', "init-from", OPTION_LIST, AT(init_from), "MODEL",
 	 "Start from this model (warm start); users and items added since get fresh rows. mf and history can start from "
-	 "ials, neumf from an mlp and a gmf (twice).", 0, 0, NULL},
+	 "ials, the embeddings of an mlp from factors (ials, mf, gmf), neumf from an mlp and a gmf (twice).", 0, 0, NULL},
 	{0, "log", OPTION_TEXT, AT(log), "FILE", "A TSV row for each epoch.", 0, 0, NULL},
 	{'j', "threads", OPTION_INT, AT(threads), "N", "Threads; 0: one a processor. Never changes a byte.", 0, 1024,
 	 NULL},
@@ -293,7 +293,7 @@ static int first_parameters(struct run *run, struct error *error)
 		return -1;
 	run->warm = start.models > 0;
 	model_init_values(&run->model.shape, &run->model.parameters, (uint64_t)o->seed, 0, (uint32_t)o->ratio,
-	                  start.users, start.items, run->warm);
+	                  start.users, start.items, start.tower || start.weights);
 	return 0;
 }
 
