@@ -23,7 +23,7 @@ static const char *const losses[] = {"bce", "bpr", "sampled-softmax", "softmax",
 static const struct options defaults = { /* the mlp's, as in recipe.c */
 	.layers = "128-64-32-16-8-4-1", .factors = 64, .epochs = 20, .batch = 640, .ratio = 4, .seed = 1, .patience = 5,
 	.candidates = 99, .restarts = 5, .rate = 1e-3, .average = 0.8, .weight_decay = 0.1,
-	.dropout = 0.1, .regularization = 0.006, .unobserved = 0.3, .scaling = 1, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .isa = "auto", .device = "auto",
+	.dropout = 0.1, .regularization = 0.009, .unobserved = 0.15, .scaling = 1, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .isa = "auto", .device = "auto",
 };
 
 #define AT(member) offsetof(struct options, member)
