@@ -75,7 +75,7 @@ trained() { tail -n +2 run/tune/mf.tsv | wc -l; }
 @test "settings that do not work get a row; what is wrong is refused" {
 	expect 0 "${tune[@]}" run ials 3 1
 	[ "$(awk -F '\t' '$7 ~ /regularization 0/ { print $5 }' run/tune/ials.tsv)" = 0 ]
-	[ "$(cat run/tune/ials.best)" = "--model ials --epochs 2" ]
+	[[ $(cat run/tune/ials.best) =~ ^"--model ials --epochs "[12]$ ]]
 	fails 64 "TRIALS is 'many'" "${tune[@]}" run mf many 1
 	fails 64 "no epochs for a model 'gmf'" "${tune[@]}" run gmf 3 1
 	fails 66 "cannot be read" "${tune[@]}" nowhere mf 3 1
