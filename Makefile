@@ -147,7 +147,7 @@ check-includes: | $(after_deps) ## who includes whom, and every header compiles 
 	@tests/check-includes $(CC) $(FLAGS) -Wno-unused-function -fsyntax-only
 	$(say) CHECK includes
 
-scripts := deps.sh pipeline.sh $(wildcard pipeline/*) .ci/run data/fetch tests/run tests/check-includes $(wildcard tests/*/run tests/*/*.sh) \
+scripts := deps.sh pipeline.sh $(wildcard pipeline/*) .ci/run data/fetch tests/run tests/check-includes $(wildcard tests/*/run tests/*/*.sh tests/results/*) \
            $(addprefix tests/bench/,compare counts machine profile scale table)
 lint: ## shellcheck, and clang-tidy where it is installed
 	shellcheck -x $(wildcard $(scripts))

@@ -11,9 +11,12 @@ ifneq ($(CONF),)
 include $(CONF)
 endif
 
+# What `make tune` searches the settings of: train-mlp --model.
+MODEL ?= mlp
+
 # Counts must be counts: what is left of them without digits is nothing.
 counts := SYNTH_USERS SYNTH_ITEMS SYNTH_RATINGS SYNTH_SEED SPLIT_SEED RATIO EPOCHS BATCH PATIENCE VALID_CANDIDATES SEED THREADS \
-          CANDIDATES DRAWS EVALUATION_SEED CUTOFF RERANK_TOP TOP
+          CANDIDATES DRAWS EVALUATION_SEED CUTOFF RERANK_TOP TOP TRIALS
 digits := 0 1 2 3 4 5 6 7 8 9
 without = $(if $1,$(call without,$(wordlist 2,99,$1),$(subst $(firstword $1),,$2)),$2)
 $(foreach name,$(counts),$(if $(and $($(name)),$(if $(call without,$(digits),$($(name))),,ok)),,$(error \
@@ -171,6 +174,14 @@ $(lists): $(RUN)/recommendations.%: $(RUN)/top.rec $(movies) $(bin)/recommend
 
 $(RUN)/report.tsv: $(tables) $(lists) pipeline/report
 	$(stage) report -- pipeline/report $(RUN) $(words $(draws)) $(CUTOFF)
+
+# ---- tuning ----
+
+.PHONY: tune
+tune: all ## search for a model's settings on the validation part (MODEL= DATA= TRIALS= SEED= GRID=file)
+	@$(MAKE) --no-print-directory $(jobs) $(RUN)/train.rec
+	@PATH='$(bin)':$$PATH pipeline/tune $(GRID:%=-g %) -j $(THREADS) $(RUN) $(MODEL) $(TRIALS) $(SEED) \
+		--candidates $(VALID_CANDIDATES) $(TRAIN_OPTIONS)
 
 .PHONY: pipeline print-run
 pipeline: all ## ratings to recommendations and the table of HR@10 / NDCG@10 (DATA= RATINGS= CONF= SETTING=)

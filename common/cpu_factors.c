@@ -152,10 +152,8 @@ void cpu_factors_refresh(struct backend_state *state, size_t first, size_t last)
 		for (uint32_t f = features->offsets[n]; f < features->offsets[n + 1]; f++)
 			state->kernels->add(row, of->values + features->features[f] * part->stride, part->stride);
 	}
-	for (size_t from = first; from < last; from += MODEL_LANES)
-		for (size_t k = 0; k < part->columns; k++)
-			for (size_t i = from; i < last && i < from + MODEL_LANES; i++)
-				part->item_columns[k * part->item_stride + i] = part->item_rows[i * part->stride + k];
+	state->catalogue_kernels->transpose(part->item_rows + first * part->stride, part->stride, last - first,
+	                                    part->columns, part->item_columns + first, part->item_stride);
 }
 
 enum { REFRESH_ITEMS = 256 };

@@ -207,7 +207,8 @@ void cpu_factors_backward(struct backend_state *state, const struct batch *batch
 /* Gradients and Adam for rows [first, first + count) of a side's index. */
 void cpu_factors_step(struct backend_state *state, enum side_name which, const struct batch *batch, size_t first,
                       size_t count, struct worker *worker);
-/* Brings item_rows and item_columns up to date, room for them included; of rows [first, last) alone. */
+/* Brings item_rows and item_columns up to date, room for them included; of rows [first, last) alone, `last` a multiple
+ * of 16 or the last item. */
 MUST_CHECK int cpu_factors_items(struct backend_state *state, struct error *error);
 void cpu_factors_refresh(struct backend_state *state, size_t first, size_t last);
 /* Adds the items of a history, each times `factor`, to a user's vector. */

@@ -9,7 +9,7 @@
 #include "rng.h"
 
 const struct ials_options ials_defaults = {
-	.factors = 256, .sweeps = 6, .regularization = 0.006, .unobserved = 0.3, .scaling = 1, .deviation = 0.1,
+	.factors = 256, .sweeps = 6, .regularization = 0.009, .unobserved = 0.15, .scaling = 1, .deviation = 0.1,
 	.seed = 1, .isa = "auto",
 };
 

@@ -217,6 +217,10 @@ struct catalogue_kernels {
 
 	/* to[k] += factor * from[k] for a multiple of 16. */
 	void (*add_scaled)(float *to, const float *from, float factor, size_t count);
+
+	/* to[k * to_stride + r] = from[r * stride + k], r < rows, k < columns; zeros up to the next multiple of 16 of r.
+	 * Rows of `from` are padded to a multiple of 16. */
+	void (*transpose)(const float *from, size_t stride, size_t rows, size_t columns, float *to, size_t to_stride);
 };
 
 const struct catalogue_kernels *catalogue_kernels_of(enum isa isa);

@@ -3,6 +3,7 @@
 #include "maths.h"
 #include "simd_maths.h"
 #include "simd_tile.h"
+#include "simd_transpose.h"
 
 static double softmax(float *scores, size_t items)
 {
@@ -62,10 +63,24 @@ static void add_scaled(float *to, const float *from, float factor, size_t count)
 		vf_store(to + n, vf_fma(vf_load(from + n), f, vf_load(to + n)));
 }
 
+static void transpose(const float *from, size_t stride, size_t rows, size_t columns, float *to, size_t to_stride)
+{
+	for (size_t r = 0; r < rows; r += LANES)
+		for (size_t k = 0; k < columns; k += LANES) {
+			vf v[LANES];
+			for (size_t i = 0; i < LANES; i++)
+				v[i] = r + i < rows ? vf_load(from + (r + i) * stride + k) : vf_set(0.0f);
+			vf_transpose(v);
+			for (size_t i = 0; i < LANES && k + i < columns; i++)
+				vf_store(to + (k + i) * to_stride + r, v[i]);
+		}
+}
+
 extern const struct catalogue_kernels JOIN(catalogue_kernels_, KERNEL_ISA);
 const struct catalogue_kernels JOIN(catalogue_kernels_, KERNEL_ISA) = {
 	.softmax = softmax,
 	.back_to_users = back_to_users,
 	.back_to_items = back_to_items,
 	.add_scaled = add_scaled,
+	.transpose = transpose,
 };

@@ -9,6 +9,22 @@ static const struct matrix *find(const struct parameters *parameters, const char
 	return NULL;
 }
 
+/* The embeddings of an mlp can begin with factors: a tower learns much faster over rows that mean something. */
+static bool embeds_factors(const struct model_shape *shape, const struct model_shape *old)
+{
+	return shape->kind == MODEL_MLP && !model_has_tower(old);
+}
+
+/* Where matrix `m` of the model comes from. */
+static const struct matrix *find_source(const struct model_file *model, const struct model_file *old, size_t m)
+{
+	static const enum factor_role roles[] = {[MATRIX_USERS] = FACTOR_USERS, [MATRIX_ITEMS] = FACTOR_ITEMS};
+	if (!embeds_factors(&model->shape, &old->shape) || m >= COUNT_OF(roles))
+		return find(&old->parameters, model->parameters.matrices[m].name);
+	const int at = model_factor_matrix(&old->shape, roles[m]);
+	return at == NO_MATRIX ? NULL : &old->parameters.matrices[at];
+}
+
 static int check_ids(const struct model_file *model, const struct model_file *old, const char *path, struct error *error)
 {
 	if (!id_space_extends(&model->ids.users, &old->ids.users) || !id_space_extends(&model->ids.items, &old->ids.items))
@@ -20,6 +36,8 @@ static int check_ids(const struct model_file *model, const struct model_file *ol
 static int check_widths(const struct model_file *model, const struct model_file *old, const char *path,
                         struct error *error)
 {
+	const bool embeds = embeds_factors(&model->shape, &old->shape);
+	const uint32_t factors = embeds ? model->shape.user_dimension : model->shape.factors;
 	char layers[256], old_layers[256];
 	if (model_has_tower(&model->shape) && model_has_tower(&old->shape)) {
 		model_shape_print(&model->shape, layers, sizeof layers);
@@ -27,20 +45,20 @@ static int check_widths(const struct model_file *model, const struct model_file 
 		if (strcmp(layers, old_layers) != 0)
 			return error_set(error, CODE_DATA, "%s: a tower of %s, expected %s", path, old_layers, layers);
 	}
-	if (model_has_factors(&model->shape) && model_has_factors(&old->shape) &&
-	    model->shape.factors != old->shape.factors)
-		return error_set(error, CODE_DATA, "%s: %u factors, expected %u", path, old->shape.factors,
-		                 model->shape.factors);
+	if ((embeds || (model_has_factors(&model->shape) && model_has_factors(&old->shape))) &&
+	    factors != old->shape.factors)
+		return error_set(error, CODE_DATA, "%s: %u factors, expected %u", path, old->shape.factors, factors);
 	return 0;
 }
 
-/* Columns beyond those of the old matrix are the pair of a bias and a one: (0, 1) for users, (1, 0) for items. */
+/* Columns beyond those of the other matrix are the pair of a bias and a one: (0, 1) for users, (1, 0) for items. */
 static void copy_matrix(const struct matrix *to, const struct matrix *from, bool users)
 {
 	const uint32_t rows = from->rows < to->rows ? from->rows : to->rows;
+	const uint32_t columns = from->columns < to->columns ? from->columns : to->columns;
 	for (uint32_t r = 0; r < rows; r++) {
 		float *row = to->values + r * to->stride;
-		memcpy(row, from->values + r * from->stride, from->columns * sizeof *row);
+		memcpy(row, from->values + r * from->stride, columns * sizeof *row);
 		if (to->columns == from->columns + 2) {
 			row[from->columns] = users ? 0.0f : 1.0f;
 			row[from->columns + 1] = users ? 1.0f : 0.0f;
@@ -52,13 +70,17 @@ int warm_start_take(struct warm_start *start, struct model_file *model, const st
                     struct error *error)
 {
 	size_t taken = 0;
+	uint32_t users = 0;
 	if (check_ids(model, old, path, error) < 0 || check_widths(model, old, path, error) < 0)
 		return -1;
 	for (size_t m = 0; m < model->parameters.count; m++) {
-		const struct matrix *to = &model->parameters.matrices[m], *from = find(&old->parameters, to->name);
-		if (!from || (from->columns != to->columns && from->columns + 2 != to->columns))
+		const struct matrix *to = &model->parameters.matrices[m], *from = find_source(model, old, m);
+		if (!from || (from->columns != to->columns && from->columns + 2 != to->columns &&
+		              from->columns != to->columns + 2))
 			continue;
-		copy_matrix(to, from, model_matrix_rows(&model->shape, m) == 'u');
+		const bool of_users = model_matrix_rows(&model->shape, m) == 'u';
+		copy_matrix(to, from, of_users);
+		users = of_users ? old->shape.users : users; /* a history model may have none to give */
 		taken++;
 	}
 	if (taken == 0)
@@ -66,11 +88,11 @@ int warm_start_take(struct warm_start *start, struct model_file *model, const st
 		                 model_kind_names[old->shape.kind], model_kind_names[model->shape.kind]);
 	const struct matrix *bias = find(&old->parameters, "gmf.bias");
 	start->bias += bias ? bias->values[0] : 0.0f;
-	start->users = start->models && start->users < old->shape.users ? start->users : old->shape.users;
+	start->users = start->models && start->users < users ? start->users : users;
 	start->items = start->models && start->items < old->shape.items ? start->items : old->shape.items;
 	start->models++;
-	start->tower = start->tower || model_has_tower(&old->shape);
-	start->weights = start->weights || find(&old->parameters, "gmf.weight") != NULL;
+	start->tower = start->tower || (model_has_tower(&model->shape) && model_has_tower(&old->shape));
+	start->weights = start->weights || (find(&model->parameters, "gmf.weight") && find(&old->parameters, "gmf.weight"));
 	return 0;
 }
 

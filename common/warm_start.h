@@ -1,5 +1,5 @@
-/* Beginning from models that are there: a warm start from the same kind of model, factors out of ials, a neumf out
- * of its two parts. */
+/* Beginning from models that are there: a warm start from the same kind of model, factors out of ials, the embeddings of
+ * an mlp out of factors, a neumf out of its two parts. */
 #ifndef RECPIPE_WARM_START_H
 #define RECPIPE_WARM_START_H
 
@@ -11,7 +11,7 @@
 struct warm_start {
 	uint32_t users, items;   /* the least of the models': rows below need no first values */
 	size_t models;
-	bool tower, weights;     /* layers; the factors' weights */
+	bool tower, weights;     /* layers were taken over; the factors' weights were: the rest is to be drawn */
 	float bias;              /* of a gmf, which a neumf has no place for but the tower's */
 };
 

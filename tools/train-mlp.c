@@ -23,7 +23,7 @@ static const char *const losses[] = {"bce", "bpr", "sampled-softmax", "softmax",
 static const struct options defaults = { /* the mlp's, as in recipe.c */
 	.layers = "128-64-32-16-8-4-1", .factors = 64, .epochs = 20, .batch = 640, .ratio = 4, .seed = 1, .patience = 5,
 	.candidates = 99, .restarts = 5, .rate = 1e-3, .average = 0.8, .weight_decay = 0.1,
-	.dropout = 0.1, .regularization = 0.006, .unobserved = 0.3, .scaling = 1, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .isa = "auto", .device = "auto",
+	.dropout = 0.1, .regularization = 0.009, .unobserved = 0.15, .scaling = 1, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .isa = "auto", .device = "auto",
 };
 
 #define AT(member) offsetof(struct options, member)
@@ -98,7 +98,7 @@ static const struct option_spec table[] = {
 	 "Go on from --checkpoint when it exists: the model's bytes are those of an uninterrupted run.", 0, 0, NULL},
 	{'i', "init-from", OPTION_LIST, AT(init_from), "MODEL",
 	 "Start from this model (warm start); users and items added since get fresh rows. mf and history can start from "
-	 "ials, neumf from an mlp and a gmf (twice).", 0, 0, NULL},
+	 "ials, the embeddings of an mlp from factors (ials, mf, gmf), neumf from an mlp and a gmf (twice).", 0, 0, NULL},
 	{0, "log", OPTION_TEXT, AT(log), "FILE", "A TSV row for each epoch.", 0, 0, NULL},
 	{0, "precision", OPTION_CHOICE, AT(precision), NULL,
 	 "Of the tower's products: fp32, or bf16, which rounds their operands (weights and sums stay fp32): faster where "
@@ -296,7 +296,7 @@ static int first_parameters(struct run *run, struct error *error)
 		return -1;
 	run->warm = start.models > 0;
 	model_init_values(&run->model.shape, &run->model.parameters, (uint64_t)o->seed, 0, (uint32_t)o->ratio,
-	                  start.users, start.items, run->warm);
+	                  start.users, start.items, start.tower || start.weights);
 	return 0;
 }
 

@@ -159,6 +159,16 @@ score_with() {
 	fails 66 "" train-mlp --model history --movies none.csv --items items.ids -o no cold.rec
 }
 
+@test "an mlp whose embeddings begin with the factors of another model ranks better" {
+	train-mlp --quiet --model ials --factors 8 --epochs 4 -o ials "$F/train.rec"
+	some=(--quiet --layers 16-32-8-1 --lr 0.005 --epochs 8 --valid "$F/valid.rec" --candidates 50)
+	train-mlp "${some[@]}" --log cold.log -o cold "$F/train.rec"
+	train-mlp "${some[@]}" --init-from ials --log warm.log -o warm "$F/train.rec"
+	best_of() { awk -F '\t' 'NR > 1 && $4 > best { best = $4 } END { print best }' "$1"; }
+	awk -v cold="$(best_of cold.log)" -v warm="$(best_of warm.log)" 'BEGIN { print cold, warm; exit !(warm > cold + 0.03) }'
+	fails 65 "8 factors, expected 4" train-mlp --quiet --layers 8-4-1 --init-from ials -o no "$F/train.rec"
+}
+
 @test "a neumf begins as the mean of its parts" {
 	parts=(--quiet --factors 12 --layers 16-8-1 --epochs 2 --average 0)
 	train-mlp "${parts[@]}" -o mlp "$F/train.rec"
