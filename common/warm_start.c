@@ -96,11 +96,11 @@ int warm_start_take(struct warm_start *start, struct model_file *model, const st
 	return 0;
 }
 
-static void halve(const struct matrix *matrix)
+static void scale(const struct matrix *matrix, double factor)
 {
 	for (uint32_t r = 0; r < matrix->rows; r++)
 		for (uint32_t c = 0; c < matrix->columns; c++)
-			matrix->values[r * matrix->stride + c] *= 0.5f;
+			matrix->values[r * matrix->stride + c] *= (float)factor;
 }
 
 int warm_start_finish(struct warm_start *start, struct model_file *model, struct error *error)
@@ -113,10 +113,10 @@ int warm_start_finish(struct warm_start *start, struct model_file *model, struct
 	if (start->models == 1)
 		return 0;
 	const size_t last = model->shape.layer_count - 1;
-	matrices[matrix_bias(last)].values[0] += start->bias;
-	halve(&matrices[matrix_weight(last)]);
-	halve(&matrices[matrix_bias(last)]);
-	halve(&matrices[model_factor_matrix(&model->shape, FACTOR_WEIGHT)]);
+	scale(&matrices[matrix_weight(last)], start->fusion);
+	scale(&matrices[matrix_bias(last)], start->fusion);
+	scale(&matrices[model_factor_matrix(&model->shape, FACTOR_WEIGHT)], 1 - start->fusion);
+	matrices[matrix_bias(last)].values[0] += (float)(1 - start->fusion) * start->bias;
 	return 0;
 }
 

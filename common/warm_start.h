@@ -9,6 +9,7 @@
 
 /* What a model took over. */
 struct warm_start {
+	double fusion;           /* set by the caller: the tower's share in a neumf of two parts */
 	uint32_t users, items;   /* the least of the models': rows below need no first values */
 	size_t models;
 	bool tower, weights;     /* layers were taken over; the factors' weights were: the rest is to be drawn */
@@ -21,8 +22,8 @@ struct warm_start {
 MUST_CHECK int warm_start_take(struct warm_start *start, struct model_file *model, const struct model_file *old,
                                const char *path, struct error *error);
 
-/* After the last model: a neumf of two parts gets half of each part's last layer (He et al. 2017, alpha = 0.5), so
- * that it begins as their mean. CODE_USAGE when a part is missing. */
+/* After the last model: a neumf of two parts gets each part's last layer times its share (He et al. 2017, equation 13:
+ * alpha and 1 - alpha), so that it begins as their weighted mean. CODE_USAGE when a part is missing. */
 MUST_CHECK int warm_start_finish(struct warm_start *start, struct model_file *model, struct error *error);
 
 /* Reads the models at `paths` and takes them all over; their digests go into the model's metadata ("init", "init2"). */

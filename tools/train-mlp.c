@@ -12,7 +12,7 @@ struct options {
 	const char *layers, *valid, *checkpoint, *log, *out, *isa, *device, *movies, *genres, *items;
 	struct text_list known, init_from;
 	int64_t factors, epochs, batch, ratio, seed, threads, patience, candidates, checkpoint_batches, restarts;
-	double regularization, unobserved, scaling, rate, warmup, average, alpha, weight_decay, dropout, beta1, beta2, epsilon, checkpoint_minutes;
+	double fusion, regularization, unobserved, scaling, rate, warmup, average, alpha, weight_decay, dropout, beta1, beta2, epsilon, checkpoint_minutes;
 	int schedule, adam, model, loss, precision;
 	bool resume, quiet, user_part;
 };
@@ -23,7 +23,7 @@ static const char *const losses[] = {"bce", "bpr", "sampled-softmax", "softmax",
 static const struct options defaults = { /* the mlp's, as in recipe.c */
 	.layers = "128-64-32-16-8-4-1", .factors = 64, .epochs = 20, .batch = 640, .ratio = 4, .seed = 1, .patience = 5,
 	.candidates = 99, .restarts = 5, .rate = 1e-3, .average = 0.8, .weight_decay = 0.1,
-	.dropout = 0.1, .regularization = 0.009, .unobserved = 0.15, .scaling = 1, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .isa = "auto", .device = "auto",
+	.dropout = 0.1, .fusion = 0.5, .regularization = 0.009, .unobserved = 0.15, .scaling = 1, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .isa = "auto", .device = "auto",
 };
 
 #define AT(member) offsetof(struct options, member)
@@ -99,6 +99,8 @@ static const struct option_spec table[] = {
 	{'i', "init-from", OPTION_LIST, AT(init_from), "MODEL",
 	 "Start from this model (warm start); users and items added since get fresh rows. mf and history can start from "
 	 "ials, the embeddings of an mlp from factors (ials, mf, gmf), neumf from an mlp and a gmf (twice).", 0, 0, NULL},
+	{0, "fusion", OPTION_REAL, AT(fusion), "X",
+	 "neumf out of an mlp and a gmf: it begins as X of the one and 1 - X of the other.", 0, 1, NULL},
 	{0, "log", OPTION_TEXT, AT(log), "FILE", "A TSV row for each epoch.", 0, 0, NULL},
 	{0, "precision", OPTION_CHOICE, AT(precision), NULL,
 	 "Of the tower's products: fp32, or bf16, which rounds their operands (weights and sums stay fp32): faster where "
@@ -290,7 +292,7 @@ static int new_shape(struct run *run, struct error *error)
 static int first_parameters(struct run *run, struct error *error)
 {
 	const struct options *o = run->options;
-	struct warm_start start = {0};
+	struct warm_start start = {.fusion = o->fusion};
 	if (new_shape(run, error) < 0 || new_metadata(run, error) < 0 ||
 	    warm_start_from(&start, &run->model, o->init_from.items, o->init_from.count, error) < 0)
 		return -1;

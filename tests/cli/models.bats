@@ -175,10 +175,15 @@ score_with() {
 	train-mlp "${parts[@]}" --model gmf -o gmf "$F/train.rec"
 	train-mlp "${parts[@]}" --epochs 1 --lr 1e-12 --weight-decay 0 --model neumf --init-from mlp --init-from gmf -o neumf \
 		"$F/train.rec"
-	for model in mlp gmf neumf; do
-		score -q -m "$model" "$F/lists.rec" | recdump - | grep -v '^#' | tail -n +2 | cut -f 1,3,4 | sort -k 1,1n -k 2,2n >$model.tsv
-	done
+	table_of() {
+		score -q -m "$1" "$F/lists.rec" | recdump - | grep -v '^#' | tail -n +2 | cut -f 1,3,4 | sort -k 1,1n -k 2,2n >"$1.tsv"
+	}
+	for model in mlp gmf neumf; do table_of $model; done
 	paste mlp.tsv gmf.tsv neumf.tsv | awk '{ d = ($3 + $6) / 2 - $9; if (d > 1e-4 || d < -1e-4) { print; exit 1 } }'
+	train-mlp "${parts[@]}" --epochs 1 --lr 1e-12 --weight-decay 0 --model neumf --init-from mlp --init-from gmf --fusion 0.2 \
+		-o neumf "$F/train.rec"
+	table_of neumf
+	paste mlp.tsv gmf.tsv neumf.tsv | awk '{ d = 0.2 * $3 + 0.8 * $6 - $9; if (d > 1e-4 || d < -1e-4) { print; exit 1 } }'
 	fails 64 "with an mlp and a gmf" train-mlp "${parts[@]}" --model neumf --init-from mlp -o no "$F/train.rec"
 	fails 65 "nothing that a mf could begin with" train-mlp "${parts[@]}" --model mf --init-from mlp -o no "$F/train.rec"
 	fails 65 "12 factors, expected 5" train-mlp "${parts[@]}" --factors 5 --model gmf --init-from gmf -o no "$F/train.rec"
