@@ -23,13 +23,16 @@ setup() {
 again() { make -C "$TOP" -s BUILD="$(dirname "$BIN")" pipeline RUN="$PWD/run" "$@"; }
 
 @test "the table names every system, both rankings, and the seconds" {
-	for word in model reranked popularity random 'sampled HR@10' 'full NDCG@10' 'seconds a stage'; do
+	for word in ials mlp ease cosine reranked popularity random 'sampled HR@10' 'full NDCG@10' 'seconds a stage'; do
 		grep -q "$word" run/report.txt
 	done
-	[ "$(awk -F '\t' '$3 == "HR@10"' run/report.tsv | wc -l)" -eq 8 ]
+	# Seven systems and the paired differences of four, in two rankings each.
+	[ "$(awk -F '\t' '$3 == "HR@10" && $7 == ""' run/report.tsv | wc -l)" -eq 14 ]
+	[ "$(awk -F '\t' '$3 == "HR@10" && $7 != ""' run/report.tsv | wc -l)" -eq 8 ]
 	[ "$(tail -n +2 run/recommendations.csv | wc -l)" -gt 300 ]
 	[ "$(wc -l <run/recommendations.jsonl)" -ge 55 ]
-	recdump --verify run/*.rec run/model.safetensors run/*.ids
+	recdump --verify run/*.rec run/model.safetensors run/*.ids run/models/*.rec run/models/*.safetensors
+	cmp run/model.safetensors run/models/ials.safetensors
 }
 
 @test "nothing is stale: nothing runs; a setting makes its stages run and no other" {
