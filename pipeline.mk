@@ -16,7 +16,7 @@ MODEL ?= mlp
 
 # Counts must be counts: what is left of them without digits is nothing.
 counts := SYNTH_USERS SYNTH_ITEMS SYNTH_RATINGS SYNTH_SEED SPLIT_SEED RATIO EPOCHS BATCH PATIENCE VALID_CANDIDATES SEED THREADS \
-          CANDIDATES DRAWS EVALUATION_SEED CUTOFF FULL_TOP RERANK_TOP TOP TRIALS
+          BLEND_CANDIDATES CANDIDATES DRAWS EVALUATION_SEED CUTOFF FULL_TOP RERANK_TOP TOP TRIALS
 digits := 0 1 2 3 4 5 6 7 8 9
 without = $(if $1,$(call without,$(wordlist 2,99,$1),$(subst $(firstword $1),,$2)),$2)
 $(foreach name,$(counts),$(if $(and $($(name)),$(if $(call without,$(digits),$($(name))),,ok)),,$(error \
@@ -90,6 +90,7 @@ $(eval $(call stamp,candidates,$(CANDIDATES) $(EVALUATION_SEED) $(draws) $(given
 $(eval $(call stamp,full,$(FULL_TOP)))
 $(eval $(call stamp,cutoff,$(CUTOFF) $(EVALUATION_SEED)))
 $(eval $(call stamp,rerank,$(RERANK) top $(RERANK_TOP)))
+$(eval $(call stamp,blend,$(BLEND_CANDIDATES) $(EVALUATION_SEED) $(BLEND_OPTIONS) $(MODELS) $(SIMILARITIES) $(movies) $(genres)))
 $(eval $(call stamp,recommend,$(TOP) $(movies)))
 $(eval $(call stamp,report,$(draws) $(CUTOFF) $(MODELS) $(SIMILARITIES) $(titles) $(movies)))
 
@@ -198,13 +199,54 @@ $(eval)/$1.full.rec: $(RUN)/fit.rec $(RUN)/test.rec $(needs.$1) $(bin)/score $(R
 endef
 $(foreach system,$(systems),$(eval $(call score,$(system))))
 
-rerank_needs := $(bin)/rerank $(RUN)/settings/rerank
 rankings := $(draws) full
-$(draws:%=$(eval)/reranked.%.rec): $(eval)/reranked.%.rec: $(eval)/$(base).%.rec $(rerank_needs)
-	$(stage) rerank.$* -- rerank $(catalogue) $(known) $(RERANK) -o $@ $<
-$(eval)/reranked.full.rec: $(models)/$(base).safetensors $(rerank_needs) $(RUN)/settings/full $(bin)/score | $(eval)
+
+# ---- second stage: the blend is fitted on the validation part, as the models of the training part see it ----
+
+blended := $(findstring blend,$(RERANK))
+valid := $(RUN)/valid
+$(valid):
+	@mkdir -p $@
+$(valid)/lists.rec: $(RUN)/train.rec $(RUN)/valid.rec $(bin)/sample-neg $(RUN)/settings/blend | $(valid)
+	$(stage) blend.candidates -- sample-neg -q --known $(RUN)/train.rec --candidates $(BLEND_CANDIDATES) \
+		--seed $(EVALUATION_SEED) -o $@ $(RUN)/valid.rec
+define score_valid
+$(valid)/$1.rec: $(valid)/lists.rec $(models)/$1.valid.safetensors $(bin)/score
+	$$(stage) blend.score.$1 -- score --model $(models)/$1.valid.safetensors $(call history,$1,$(RUN)/train.rec) $(threads) \
+		-o $$@ $$<
+endef
+$(foreach name,$(MODELS),$(eval $(call score_valid,$(name))))
+
+weights := $(foreach s,$(SIMILARITIES),--similarity $s=$(models)/$s.rec)
+valid_weights := $(foreach s,$(SIMILARITIES),--similarity $s=$(models)/$s.valid.rec)
+# $(call with,LISTS): what the other models say of the same candidates; % in LISTS is the model's name.
+with = $(foreach m,$(others),--with $m=$(subst %,$m,$1))
+$(RUN)/blend.json: $(MODELS:%=$(valid)/%.rec) $(SIMILARITIES:%=$(models)/%.valid.rec) $(movies) $(genres) $(bin)/rerank \
+		$(RUN)/settings/blend
+	$(stage) blend.fit -- pipeline/rerank --fit $@ $(call with,$(valid)/%.rec) $(valid_weights) --known $(RUN)/train.rec \
+		$(catalogue) $(threads) $(BLEND_OPTIONS) $(valid)/$(base).rec
+
+# All that the re-ranking of any lists takes beside --with and --known.
+rerank_options := $(if $(blended),--blend $(RUN)/blend.json $(weights) $(threads)) $(catalogue) $(RERANK)
+rerank_needs := $(bin)/rerank $(RUN)/settings/rerank $(RUN)/fit.rec $(movies) $(genres) $(if $(blended),$(RUN)/blend.json \
+                $(SIMILARITIES:%=$(models)/%.rec))
+define rerank
+$(eval)/reranked.$1.rec: $(eval)/$(base).$1.rec $(if $(blended),$(others:%=$(eval)/%.$1.rec)) $(rerank_needs)
+	$$(stage) rerank.$1 -- pipeline/rerank $(if $(blended),$(call with,$(eval)/%.$1.rec)) $(known) $(rerank_options) \
+		-o $$@ $$<
+endef
+$(foreach draw,$(draws),$(eval $(call rerank,$(draw))))
+
+# Rankings of the whole catalogue reach deeper than what is kept of them; the other models score the base's lists.
+top_needs := $(if $(blended),$(MODELS:%=$(models)/%.safetensors),$(models)/$(base).safetensors) $(RUN)/test.rec \
+             $(rerank_needs) $(bin)/score pipeline/top-lists
+semicolon := ;
+others_how := $(if $(blended),$(foreach m,$(others),$m $(call how,$m)$(semicolon)))
+$(eval)/reranked.full.rec: $(top_needs) $(RUN)/settings/full | $(eval)
 	$(stage) rerank.full -- pipeline/top-lists $@ $(RERANK_TOP) $(FULL_TOP) \
-		'$(call how,$(base)) $(known) --truth $(RUN)/test.rec' $(catalogue) $(known) $(RERANK)
+		'$(call how,$(base)) $(known) --truth $(RUN)/test.rec' '$(others_how)' $(known) $(rerank_options)
+
+# ---- what all the lists are worth ----
 
 tables := $(foreach system,$(systems) reranked,$(rankings:%=$(eval)/$(system).%.tsv))
 $(tables): %.tsv: %.rec $(bin)/metrics $(RUN)/settings/cutoff
@@ -224,10 +266,9 @@ tests := $(foreach system,$(rivals),$(rankings:%=$(eval)/reranked-$(system).%.ts
 # ---- recommendations: what nobody has seen yet, to everybody ----
 
 seen := $(known) --known $(RUN)/test.rec
-$(RUN)/top.rec: $(models)/$(base).safetensors $(RUN)/fit.rec $(RUN)/test.rec $(rerank_needs) $(bin)/score \
-		$(RUN)/settings/recommend
-	$(stage) recommend.score -- pipeline/top-lists $@ $(RERANK_TOP) $(TOP) '$(call how,$(base)) $(seen)' $(catalogue) \
-		$(seen) $(RERANK)
+$(RUN)/top.rec: $(top_needs) $(RUN)/settings/recommend
+	$(stage) recommend.score -- pipeline/top-lists $@ $(RERANK_TOP) $(TOP) '$(call how,$(base)) $(seen)' '$(others_how)' \
+		$(seen) $(rerank_options)
 
 lists := $(RUN)/recommendations.csv $(RUN)/recommendations.jsonl
 $(lists): $(RUN)/recommendations.%: $(RUN)/top.rec $(movies) $(bin)/recommend
@@ -248,10 +289,16 @@ tune: all ## search for a model's settings on the validation part (MODEL= DATA= 
 	@PATH='$(bin)':$$PATH pipeline/tune $(GRID:%=-g %) -j $(THREADS) $(RUN) $(MODEL) $(TRIALS) $(SEED) \
 		--candidates $(VALID_CANDIDATES) $(TRAIN_OPTIONS)
 
-.PHONY: pipeline print-run
+.PHONY: pipeline print-run print-served
 pipeline: all ## ratings to recommendations and the table of HR@10 / NDCG@10 (DATA= RATINGS= CONF= SETTING=)
 	@$(MAKE) --no-print-directory $(jobs) $(RUN)/report.tsv
 	@cat $(RUN)/report.txt
 
 print-run:
 	@echo $(RUN)
+
+# What it takes to serve users, and what they are served: published by pipeline.sh.
+served := model.safetensors users.ids items.ids recommendations.csv recommendations.jsonl $(if $(blended),blend.json fit.rec \
+          $(others:%=models/%.safetensors) $(SIMILARITIES:%=models/%.rec))
+print-served:
+	@echo $(served)
