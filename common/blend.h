@@ -14,6 +14,7 @@
 #include "compat.h"
 #include "error.h"
 #include "isa.h"
+#include "list_streams.h"
 #include "parallel.h"
 #include "signals.h"
 
@@ -23,7 +24,7 @@ struct blend_signal {
 	double weight, by_popularity, by_activity;
 };
 
-enum { BLEND_PENALTIES = 7, BLEND_FOLDS = 4 };
+enum { BLEND_PENALTIES = 8, BLEND_FOLDS = 4 };
 
 /* What the fit found, for the reader of the file; not used afterwards. */
 struct blend_fit_report {
@@ -66,7 +67,7 @@ struct blend_sample {
 		uint32_t candidates;
 		uint32_t relevant;        /* of them, the first ones */
 		uint32_t interactions;
-		uint32_t fold;
+		uint32_t lot, fold;      /* for cross-validation, by the user's hash */
 		float *values;            /* [signal][candidate] */
 	} *lists;
 };
@@ -75,11 +76,24 @@ struct blend_sample {
  * A user's fold depends on the seed and the user alone. */
 MUST_CHECK int blend_sample_add(struct blend_sample *sample, const struct list *list, const float *values,
                                 size_t interactions, uint64_t seed, struct error *error);
+/* Finds the scales of the blend's signals and of activity, and turns the values into x_s: what they are when the blend is
+ * applied, but for a rounding to single precision. */
+void blend_sample_transform(struct blend_sample *sample, struct blend *blend);
 void blend_sample_release(struct blend_sample *sample);
 
-/* Finds the weights of `blend`, whose signals are set. `l2` 0: the one of 1, 3, 10 … 1000 under which lists that were
- * left out are most likely, in four folds. The sample's values are transformed in place. CODE_DATA when it is empty. */
-MUST_CHECK int blend_fit(struct blend *blend, struct blend_sample *sample, double l2, enum isa isa, struct pool *pool,
-                         struct error *error);
+struct blend_fit_options {
+	double l2;                    /* 0: the one of 0.1, 0.3, 1 … 300 under which lists left out are likeliest, in four folds */
+	uint64_t seed;                /* of the folds */
+	enum isa isa;
+};
+
+/* Finds the weights of `blend`, whose signals are set. The sample's values are transformed in place. CODE_DATA when it is
+ * empty. */
+MUST_CHECK int blend_fit(struct blend *blend, struct blend_sample *sample, const struct blend_fit_options *options,
+                         struct pool *pool, struct error *error);
+
+/* The same from streams (the lists, then those of sources->with_names), with every signal that the sources give. */
+MUST_CHECK int blend_fit_lists(struct blend *blend, const struct signal_sources *sources, struct list_streams *streams,
+                               const struct blend_fit_options *options, struct pool *pool, struct error *error);
 
 #endif

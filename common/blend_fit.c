@@ -12,9 +12,10 @@
 #include "maths.h"
 #include "mem.h"
 
-enum { SHARDS = 64, KINDS = 3 /* of weights */, STEPS = 50, HALVINGS = 30, ALL_FOLDS = (1 << BLEND_FOLDS) - 1 };
+enum { SHARDS = 64, KINDS = 3 /* of weights */, STEPS = 50, HALVINGS = 30, ALL_FOLDS = (1 << BLEND_FOLDS) - 1,
+       EVERY_LIST = (1 << (BLEND_FOLDS + 1)) - 1 /* those without a fold as well */ };
 
-static const double penalties[BLEND_PENALTIES] = {1, 3, 10, 30, 100, 300, 1000};
+static const double penalties[BLEND_PENALTIES] = {0.1, 0.3, 1, 3, 10, 30, 100, 300};
 
 struct sums {
 	double loss;             /* log likelihood */
@@ -33,7 +34,7 @@ struct fitting {
 	const struct blend_kernels *kernels;
 	struct pool *pool;
 	const struct blend *blend;
-	const struct blend_sample *sample;
+	struct blend_sample *sample;
 	size_t signals, width, weight_count;
 	const double *weights;   /* where the sums are made */
 	uint32_t folds;          /* a bit each */
@@ -182,14 +183,20 @@ static double penalised(double loss, const double *weights, size_t count, double
 	return loss - l2 / 2 * squares;
 }
 
-/* From `weights` on to the maximum over the folds. `trial` and `step` are room for as many. */
-static void climb(struct fitting *f, double *weights, uint32_t folds, double l2, double *step, double *trial)
+/* The sums at `weights`; returns what is maximised. */
+static double evaluate(struct fitting *f, const double *weights, uint32_t folds, double l2)
 {
-	static const double enough = 1e-10; /* of the value, gained by a step */
+	sum_lists(f, weights, folds, false);
+	return penalised(f->total.loss, weights, f->weight_count, l2);
+}
+
+/* From `weights` on to the maximum over the folds, until a step gains less than `enough` of the value. `trial` and `step`
+ * are room for as many. */
+static void climb(struct fitting *f, double *weights, uint32_t folds, double l2, double enough, double *step, double *trial)
+{
 	const size_t W = f->weight_count;
+	double value = evaluate(f, weights, folds, l2);
 	for (int n = 0; n < STEPS; n++) {
-		sum_lists(f, weights, folds, false);
-		const double value = penalised(f->total.loss, weights, W, l2);
 		for (size_t k = 0; k < W; k++) {
 			step[k] = f->total.gradient[k] - l2 * weights[k];
 			f->total.hessian[k * W + k] += l2;
@@ -199,14 +206,27 @@ static void climb(struct fitting *f, double *weights, uint32_t folds, double l2,
 		for (int halving = 0; halving < HALVINGS && gained < 0; halving++, share /= 2) {
 			for (size_t k = 0; k < W; k++)
 				trial[k] = weights[k] + share * step[k];
-			sum_lists(f, trial, folds, true);
-			gained = penalised(f->total.loss, trial, W, l2) - value;
+			gained = evaluate(f, trial, folds, l2) - value;
 		}
 		if (gained < 0)
 			return;
 		memcpy(weights, trial, W * sizeof *weights);
+		value += gained;
 		if (gained <= enough * fabs(value))
 			return;
+	}
+}
+
+/* Cross-validation goes over so many lists: beyond, they say nothing new about the penalty. */
+enum { VALIDATED_LISTS = 2000 };
+
+/* Puts the others into no fold. Folds come from the users' hashes, so these are a random choice. */
+static void thin_folds(const struct fitting *f)
+{
+	const double share = (double)VALIDATED_LISTS / (double)f->sample->count;
+	for (size_t n = 0; n < f->sample->count; n++) {
+		struct blend_sample_list *list = &f->sample->lists[n];
+		list->fold = (double)list->lot < share * (double)UINT32_MAX ? list->fold : BLEND_FOLDS;
 	}
 }
 
@@ -217,10 +237,11 @@ static double choose_penalty(struct fitting *f, double *weights, double *step, d
 	double held_out[BLEND_PENALTIES] = {0};
 	uint64_t lists[BLEND_PENALTIES] = {0};
 	size_t best = 0;
+	thin_folds(f);
 	for (uint32_t fold = 0; fold < BLEND_FOLDS; fold++) {
 		memset(weights, 0, f->weight_count * sizeof *weights);
 		for (size_t p = BLEND_PENALTIES; p-- > 0;) { /* the smoothest first: each begins where the last one ended */
-			climb(f, weights, ALL_FOLDS & ~(1u << fold), penalties[p], step, trial);
+			climb(f, weights, ALL_FOLDS & ~(1u << fold), penalties[p], 1e-6, step, trial);
 			sum_lists(f, weights, 1u << fold, true);
 			held_out[p] += f->total.loss;
 			lists[p] += f->total.lists;
@@ -235,60 +256,6 @@ static double choose_penalty(struct fitting *f, double *weights, double *step, d
 	}
 	memset(weights, 0, f->weight_count * sizeof *weights);
 	return penalties[best];
-}
-
-/* ---- scales ---- */
-
-static void find_scale(const struct blend_sample *sample, size_t s, struct blend_signal *signal)
-{
-	double mean = 0, square = 0;
-	uint64_t count = 0;
-	for (int pass = 0; pass < 2; pass++) {
-		for (size_t n = 0; n < sample->count; n++) {
-			const struct blend_sample_list *list = &sample->lists[n];
-			const float *values = list->values + s * list->candidates;
-			for (uint32_t c = list->relevant; c < list->candidates; c++) {
-				const double value = (double)values[c];
-				if (pass)
-					square += (value - mean) * (value - mean);
-				else
-					mean += value;
-			}
-			count += pass ? 0 : list->candidates - list->relevant;
-		}
-		mean = pass ? mean : mean / (double)count;
-	}
-	signal->mean = mean;
-	signal->scale = sqrt(square / (double)count);
-}
-
-static void find_activity(const struct blend_sample *sample, struct blend *blend)
-{
-	double mean = 0, square = 0;
-	for (size_t n = 0; n < sample->count; n++)
-		mean += maths_log(1 + (double)sample->lists[n].interactions) / (double)sample->count;
-	for (size_t n = 0; n < sample->count; n++) {
-		const double apart = maths_log(1 + (double)sample->lists[n].interactions) - mean;
-		square += apart * apart / (double)sample->count;
-	}
-	blend->activity_mean = mean;
-	blend->activity_scale = sqrt(square);
-}
-
-/* Values become x_s, the same as when the blend is applied but for a rounding to single precision. */
-static void transform_sample(struct blend_sample *sample, struct blend *blend)
-{
-	find_activity(sample, blend);
-	for (size_t s = 0; s < blend->count; s++)
-		find_scale(sample, s, &blend->signals[s]);
-	for (size_t n = 0; n < sample->count; n++) {
-		const struct blend_sample_list *list = &sample->lists[n];
-		for (size_t s = 0; s < blend->count; s++)
-			for (uint32_t c = 0; c < list->candidates; c++) {
-				float *value = &list->values[s * list->candidates + c];
-				*value = (float)blend_transform(&blend->signals[s], *value);
-			}
-	}
 }
 
 /* ---- the fit ---- */
@@ -348,33 +315,32 @@ static void report_fit(struct fitting *f, const double *weights, double l2, stru
 	report->candidates = 0;
 	for (size_t n = 0; n < f->sample->count; n++)
 		report->candidates += f->sample->lists[n].candidates;
-	sum_lists(f, weights, ALL_FOLDS, true);
+	sum_lists(f, weights, EVERY_LIST, true);
 	report->log_likelihood = f->total.loss / (double)f->sample->count;
-	sum_lists(f, none, ALL_FOLDS, true);
+	sum_lists(f, none, EVERY_LIST, true);
 	report->uniform = f->total.loss / (double)f->sample->count;
 }
 
 extern const struct blend_kernels blend_kernels_avx512, blend_kernels_avx2, blend_kernels_portable;
 
-int blend_fit(struct blend *blend, struct blend_sample *sample, double l2, enum isa isa, struct pool *pool,
-              struct error *error)
+int blend_fit(struct blend *blend, struct blend_sample *sample, const struct blend_fit_options *options,
+              struct pool *pool, struct error *error)
 {
 	static const struct blend_kernels *const all[ISA_COUNT] = {
 		[ISA_AVX512] = &blend_kernels_avx512, [ISA_AVX2] = &blend_kernels_avx2, [ISA_PORTABLE] = &blend_kernels_portable,
 	};
 	const size_t S = blend->count;
-	struct fitting f = {.kernels = all[isa], .pool = pool, .blend = blend, .sample = sample, .signals = S,
+	struct fitting f = {.kernels = all[options->isa], .pool = pool, .blend = blend, .sample = sample, .signals = S,
 	                    .width = (2 * S + BLEND_PAD - 1) / BLEND_PAD * BLEND_PAD, .weight_count = KINDS * S};
 	double weights[KINDS * SIGNALS_MAX] = {0}, step[KINDS * SIGNALS_MAX], trial[KINDS * SIGNALS_MAX];
 	if (sample->count == 0)
 		return error_set(error, CODE_DATA, "no list has a relevant item among others, expected candidates with the "
 		                 "truth marked (sample-neg --candidates)");
-	transform_sample(sample, blend);
+	blend_sample_transform(sample, blend);
 	const int result = fitting_init(&f, error);
 	if (result == 0) {
-		if (l2 == 0)
-			l2 = choose_penalty(&f, weights, step, trial, &blend->report);
-		climb(&f, weights, ALL_FOLDS, l2, step, trial);
+		const double l2 = options->l2 > 0 ? options->l2 : choose_penalty(&f, weights, step, trial, &blend->report);
+		climb(&f, weights, EVERY_LIST, l2, 1e-10, step, trial);
 		report_fit(&f, weights, l2, &blend->report);
 	}
 	for (size_t s = 0; result == 0 && s < S; s++) {

@@ -32,17 +32,50 @@ static int read_row(struct list_streams *streams, size_t n, struct error *error)
 	return more;
 }
 
-int list_streams_read(struct list_streams *streams, size_t *count, struct error *error)
+/* The next lists, up to LIST_BATCH of each stream. */
+static int read_batch(struct list_streams *streams, size_t *count, struct error *error)
 {
 	int more = 1;
 	*count = 0;
+	while (*count < LIST_BATCH && (more = read_row(streams, *count, error)) > 0)
+		++*count;
+	return more < 0 ? -1 : 0;
+}
+
+struct running {
+	const struct list_work *work;
+	void *context;
+	struct error errors[LIST_BATCH];
+	bool failed[LIST_BATCH];
+};
+
+static void run_one(void *context, size_t n, size_t worker)
+{
+	struct running *running = context;
+	running->failed[n] = running->work->work(running->context, n, worker, &running->errors[n]) < 0;
+}
+
+int list_streams_run(struct list_streams *streams, struct pool *pool, const struct list_work *work, void *context,
+                     struct error *error)
+{
+	struct running running = {.work = work, .context = context};
+	size_t count = 1;
+	int result = 0;
 	if (!streams->lists)
 		streams->lists = mem_alloc_zero(LIST_BATCH * streams->count, sizeof *streams->lists, error);
 	if (!streams->lists)
 		return -1;
-	while (*count < LIST_BATCH && (more = read_row(streams, *count, error)) > 0)
-		++*count;
-	return more < 0 ? -1 : 0;
+	while (result == 0 && count > 0) {
+		result = read_batch(streams, &count, error);
+		if (result == 0)
+			pool_run(pool, count, run_one, &running);
+		for (size_t n = 0; result == 0 && n < count; n++) {
+			if (running.failed[n])
+				*error = running.errors[n];
+			result = running.failed[n] ? -1 : work->then(context, n, error);
+		}
+	}
+	return result;
 }
 
 void list_streams_release(struct list_streams *streams)

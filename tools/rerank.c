@@ -39,7 +39,7 @@ static const struct option_spec table[] = {
 	 "Write no lists: fit a blend of all signals there are on these lists, whose truth is marked, and write it here "
 	 "(JSON).", 0, 0, NULL},
 	{0, "l2", OPTION_REAL, AT(l2), "X",
-	 "--fit: penalty on squares of weights; 0: the one of 1 to 1000 that is best on lists left out.", 0, 1e9, NULL},
+	 "--fit: penalty on squares of weights; 0: the one of 0.1 to 300 that is best on lists left out.", 0, 1e9, NULL},
 	{0, "with", OPTION_LIST, AT(with), "NAME=LISTS",
 	 "blend: the same lists scored by another model, a signal of this name; may be repeated.", 0, 0, NULL},
 	{'S', "similarity", OPTION_LIST, AT(similarity), "[NAME=]FILE",
@@ -279,47 +279,28 @@ static int make_contexts(struct run *run, struct error *error)
 	return run->contexts ? 0 : -1;
 }
 
-/* ---- many lists at a time ---- */
+/* ---- lists ---- */
 
-struct batch {
-	struct run *run;
-	size_t count;
-	const struct signal *signals;        /* --fit */
-	size_t signal_count;
-	float *values[LIST_BATCH];           /* --fit: of each list, owned */
-	struct error errors[LIST_BATCH];
-	bool failed[LIST_BATCH];
-};
-
-/* Runs `work` on each list of the batch; the error is that of the first list that failed. */
-static int for_each(struct batch *batch, void (*work)(void *context, size_t n, size_t worker), struct error *error)
+static int rerank_one(void *context, size_t n, size_t worker, struct error *error)
 {
-	memset(batch->failed, 0, sizeof batch->failed);
-	pool_run(batch->run->pool, batch->count, work, batch);
-	for (size_t n = 0; n < batch->count; n++)
-		if (batch->failed[n]) {
-			*error = batch->errors[n];
-			return -1;
-		}
-	return 0;
-}
-
-static void rerank_one(void *context, size_t n, size_t worker)
-{
-	struct batch *batch = context;
-	struct run *run = batch->run;
+	struct run *run = context;
 	struct rerank_context *room = &run->contexts[worker];
 	struct list *list = list_of(&run->streams, n, 0);
 	const size_t stages = run->options->by.count;
 	const uint32_t top = (uint32_t)run->options->top;
-	struct error *error = &batch->errors[n];
-	room->with = list_of(&run->streams, n, 0) + 1;
+	room->with = list + 1;
 	int result = stages ? 0 : rerank_apply(room, rerank_find("none"), list, error);
 	for (size_t s = 0; result == 0 && s < stages; s++)
 		result = rerank_apply(room, run->stages[s], list, error);
 	if (top > 0 && list->count > top)
 		list->count = top;
-	batch->failed[n] = result < 0;
+	return result;
+}
+
+static int write_one(void *context, size_t n, struct error *error)
+{
+	struct run *run = context;
+	return list_write(&run->writer, list_of(&run->streams, n, 0), error);
 }
 
 static int open_writer(struct run *run, struct error *error)
@@ -344,71 +325,22 @@ static int open_writer(struct run *run, struct error *error)
 
 static int rerank_lists(struct run *run, struct error *error)
 {
-	struct batch batch = {.run = run};
+	static const struct list_work work = {rerank_one, write_one};
 	int result = open_writer(run, error);
-	while (result == 0 && (result = list_streams_read(&run->streams, &batch.count, error)) == 0 && batch.count > 0) {
-		result = for_each(&batch, rerank_one, error);
-		for (size_t n = 0; result == 0 && n < batch.count; n++)
-			result = list_write(&run->writer, list_of(&run->streams, n, 0), error);
-	}
+	if (result == 0)
+		result = list_streams_run(&run->streams, run->pool, &work, run, error);
 	if (result == 0)
 		result = stream_writer_finish(&run->writer, error);
 	return result == 0 ? output_commit(&run->output, error) : result;
 }
 
-/* ---- fitting ---- */
-
-static void find_signals(void *context, size_t n, size_t worker)
-{
-	struct batch *batch = context;
-	const struct list *lists = list_of(&batch->run->streams, n, 0);
-	struct error *error = &batch->errors[n];
-	batch->values[n] = mem_alloc(batch->signal_count * lists->count, sizeof(float), error);
-	batch->failed[n] = !batch->values[n] ||
-	                   signals_values(&batch->run->sources, batch->signals, batch->signal_count, lists, lists + 1,
-	                                  &batch->run->contexts[worker].room, batch->values[n], error) < 0;
-}
-
-static int gather_sample(struct run *run, const struct signal *signals, size_t count, struct blend_sample *sample,
-                         struct error *error)
-{
-	struct batch batch = {.run = run, .signals = signals, .signal_count = count};
-	int result = 0;
-	while (result == 0 && (result = list_streams_read(&run->streams, &batch.count, error)) == 0 && batch.count > 0) {
-		result = for_each(&batch, find_signals, error);
-		for (size_t n = 0; n < batch.count; n++) {
-			const struct list *list = list_of(&run->streams, n, 0);
-			if (result == 0)
-				result = blend_sample_add(sample, list, batch.values[n], signals_activity(&run->sources, list->user),
-				                          (uint64_t)run->options->seed, error);
-			mem_free(batch.values[n]);
-			batch.values[n] = NULL;
-		}
-	}
-	return result;
-}
-
 static int fit_blend(struct run *run, struct error *error)
 {
-	struct signal signals[SIGNALS_MAX];
-	struct blend *blend = &run->blend;
-	struct blend_sample sample = {0};
-	enum isa isa;
-	blend->count = sample.signals = signals_list(&run->sources, signals);
-	for (size_t s = 0; s < blend->count; s++) {
-		blend->signals[s].signal = signals[s];
-		if (signals[s].kind == SIGNAL_POPULARITY)
-			blend->popularity = s;
-	}
-	int result = isa_find(run->options->isa, &isa, error);
-	if (result == 0)
-		result = gather_sample(run, signals, blend->count, &sample, error);
-	if (result == 0)
-		result = blend_fit(blend, &sample, run->options->l2, isa, run->pool, error);
-	if (result == 0)
-		result = blend_write(blend, run->options->fit, error);
-	blend_sample_release(&sample);
-	return result;
+	struct blend_fit_options options = {.l2 = run->options->l2, .seed = (uint64_t)run->options->seed};
+	if (isa_find(run->options->isa, &options.isa, error) < 0 ||
+	    blend_fit_lists(&run->blend, &run->sources, &run->streams, &options, run->pool, error) < 0)
+		return -1;
+	return blend_write(&run->blend, run->options->fit, error);
 }
 
 static void release(struct run *run)
