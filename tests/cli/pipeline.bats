@@ -97,6 +97,11 @@ again() { make -C "$TOP" -s BUILD="$(dirname "$BIN")" pipeline RUN="$PWD/run" "$
 	expect 0 "${sh[@]}" "${small[@]}"
 	[ -L published/current ]
 	(cd published/current && sha256sum --quiet -c SHA256SUMS)
+	# What README says of serving.
+	sed -n '/^score .*--all-items --top 500/,/^rerank/p; /^\t--/p' "$TOP/README.md" | sed 's/--user 42/--user 7/' >serve
+	(cd published/current && cp "$TOP/run/bats-$$/movies.csv" . && bash -euo pipefail "$OLDPWD/serve" >"$OLDPWD/ten" &&
+		rm movies.csv base.rec mlp.rec)
+	[ "$(grep -c . ten)" -ge 10 ]
 	before=$(readlink published/current)
 	expect 0 "${sh[@]}" "${small[@]}"
 	[ "$(readlink published/current)" = "$before" ]
