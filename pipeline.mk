@@ -128,7 +128,7 @@ eval := $(RUN)/eval
 $(models) $(eval):
 	@mkdir -p $@
 
-OPTIONS_mlp := --layers $(LAYERS) --ratio $(RATIO) --epochs $(EPOCHS) --batch $(BATCH) --lr $(RATE) $(TRAIN_OPTIONS)
+mlp_options := --layers $(LAYERS) --ratio $(RATIO) --epochs $(EPOCHS) --batch $(BATCH) --lr $(RATE) $(TRAIN_OPTIONS)
 base := $(firstword $(MODELS))
 others := $(filter-out $(base),$(MODELS))
 closure = $(if $(filter-out $1,$(foreach m,$1,$(FROM_$m))),$(call closure,$(sort $1 $(foreach m,$1,$(FROM_$m)))),$1)
@@ -137,7 +137,7 @@ ifneq ($(filter $(trained),$(SIMILARITIES))$(filter reranked popularity random,$
 $(error MODELS and SIMILARITIES need names of their own, none of reranked, popularity and random)
 endif
 kind = $(or $(KIND_$1),$1)
-train_options = --model $(call kind,$1) --seed $(SEED) $(OPTIONS_$1)
+train_options = $(strip --model $(call kind,$1) --seed $(SEED) $(if $(filter mlp,$(call kind,$1)),$(mlp_options)) $(OPTIONS_$1))
 
 # $(call model,NAME): the epoch is picked on the validation part, then everything up to the test part is fitted.
 define model
