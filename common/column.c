@@ -61,51 +61,51 @@ int column_add(struct column *column, uint64_t value, struct error *error)
 }
 
 /* As many of `count` as end the last chunk, which has room. */
-static size_t put_some(struct column *column, const uint64_t *values, size_t count)
-{
-	const size_t at = column->count & (COLUMN_CHUNK - 1);
-	void *chunk = column->chunks[column->chunk_count - 1];
-	if (count > COLUMN_CHUNK - at)
-		count = COLUMN_CHUNK - at;
-	switch (column->width_bits) {
-	case 0:
-		for (size_t i = 0; i < count; i++)
-			((uint8_t *)chunk)[at + i] = (uint8_t)values[i];
-		break;
-	case 1:
-		for (size_t i = 0; i < count; i++)
-			((uint16_t *)chunk)[at + i] = (uint16_t)values[i];
-		break;
-	case 2:
-		for (size_t i = 0; i < count; i++)
-			((uint32_t *)chunk)[at + i] = (uint32_t)values[i];
-		break;
-	default:
-		memcpy((uint64_t *)chunk + at, values, count * sizeof *values);
+#define PUT_SOME(name, type) \
+	static size_t name(struct column *column, const type *values, size_t count) \
+	{ \
+		const size_t at = column->count & (COLUMN_CHUNK - 1); \
+		void *chunk = column->chunks[column->chunk_count - 1]; \
+		if (count > COLUMN_CHUNK - at) \
+			count = COLUMN_CHUNK - at; \
+		for (size_t i = 0; column->width_bits == 0 && i < count; i++) \
+			((uint8_t *)chunk)[at + i] = (uint8_t)values[i]; \
+		for (size_t i = 0; column->width_bits == 1 && i < count; i++) \
+			((uint16_t *)chunk)[at + i] = (uint16_t)values[i]; \
+		for (size_t i = 0; column->width_bits == 2 && i < count; i++) \
+			((uint32_t *)chunk)[at + i] = (uint32_t)values[i]; \
+		for (size_t i = 0; column->width_bits == 3 && i < count; i++) \
+			((uint64_t *)chunk)[at + i] = values[i]; \
+		column->count += count; \
+		return count; \
 	}
-	column->count += count;
-	return count;
-}
 
-int column_add_many(struct column *column, const uint64_t *values, size_t count, struct error *error)
-{
-	uint64_t bits = 0;
-	for (size_t i = 0; i < count; i++)
-		bits |= values[i];
-	while (column->width_bits < 3 && bits >> (8u << column->width_bits) != 0)
-		if (widen(column, error) < 0)
-			return -1;
-	for (size_t done = 0; done < count;) {
-		/* The first value of a chunk makes it. */
-		if ((column->count & (COLUMN_CHUNK - 1)) == 0) {
-			if (column_add(column, values[done++], error) < 0)
-				return -1;
-			continue;
-		}
-		done += put_some(column, values + done, count - done);
+PUT_SOME(put_narrow, uint32_t)
+PUT_SOME(put_wide, uint64_t)
+
+#define ADD_ALL(name, put, type) \
+	int name(struct column *column, const type *values, size_t count, struct error *error) \
+	{ \
+		uint64_t bits = 0; \
+		for (size_t i = 0; i < count; i++) \
+			bits |= values[i]; \
+		while (column->width_bits < 3 && bits >> (8u << column->width_bits) != 0) \
+			if (widen(column, error) < 0) \
+				return -1; \
+		for (size_t done = 0; done < count;) { \
+			/* The first value of a chunk makes it. */ \
+			if ((column->count & (COLUMN_CHUNK - 1)) == 0) { \
+				if (column_add(column, values[done++], error) < 0) \
+					return -1; \
+				continue; \
+			} \
+			done += put(column, values + done, count - done); \
+		} \
+		return 0; \
 	}
-	return 0;
-}
+
+ADD_ALL(column_add_many, put_narrow, uint32_t)
+ADD_ALL(column_add_wide, put_wide, uint64_t)
 
 void column_read(const struct column *column, uint64_t index, size_t count, uint64_t *values)
 {

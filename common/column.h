@@ -19,7 +19,8 @@ struct column {
 /* A zeroed struct is an empty column. */
 MUST_CHECK int column_add(struct column *column, uint64_t value, struct error *error);
 /* The same for `count` values in order. */
-MUST_CHECK int column_add_many(struct column *column, const uint64_t *values, size_t count, struct error *error);
+MUST_CHECK int column_add_many(struct column *column, const uint32_t *values, size_t count, struct error *error);
+MUST_CHECK int column_add_wide(struct column *column, const uint64_t *values, size_t count, struct error *error);
 void column_release(struct column *column);
 
 /* `count` values from `index` on, all of which exist. */

@@ -40,11 +40,9 @@ uint32_t idmap_find(const struct idmap *map, const char *text, size_t length);
 /* The id of `text`, added when it is new. CODE_DATA at 2^32 - 2 ids and beyond IDMAP_TEXT_MAX bytes. */
 MUST_CHECK int idmap_add(struct idmap *map, const char *text, size_t length, uint32_t *id, struct error *error);
 
-/* The same two for a string whose decimal_number is at hand (DECIMAL_NONE: it is none): most hits are one line of
- * the table and no look at the string. */
-static inline uint32_t idmap_find_number(const struct idmap *map, uint32_t number, const char *text, size_t length);
-MUST_CHECK static inline int idmap_add_number(struct idmap *map, uint32_t number, const char *text, size_t length,
-                                              uint32_t *id, struct error *error);
+/* The id of a string whose decimal_number is at hand, IDMAP_MISSING when it is not there or the number is DECIMAL_NONE:
+ * one line of the table and no look at the string. */
+static inline uint32_t idmap_known_number(const struct idmap *map, uint32_t number);
 
 /* Brings the place of a number to come into the cache. */
 static inline void idmap_prefetch(const struct idmap *map, uint32_t number);
@@ -91,11 +89,12 @@ static inline uint64_t idmap_number_tag(uint32_t number)
 	return (uint64_t)number << 33 | IDMAP_NUMBER_FLAG;
 }
 
-/* The slot's id of a number, IDMAP_MISSING when it is not there. */
-static inline uint32_t idmap_number_probe(const struct idmap *map, uint32_t number)
+static inline uint32_t idmap_known_number(const struct idmap *map, uint32_t number)
 {
 	const uint64_t tag = idmap_number_tag(number);
 	const size_t mask = map->slot_count - 1;
+	if (number == (uint32_t)DECIMAL_NONE)
+		return (uint32_t)IDMAP_MISSING;
 	for (size_t at = (size_t)(idmap_number_hash(number) >> map->shift);; at = (at + 1) & mask) {
 		const uint64_t slot = map->slots[at];
 		if (slot == 0)
@@ -103,19 +102,6 @@ static inline uint32_t idmap_number_probe(const struct idmap *map, uint32_t numb
 		if (((slot ^ tag) & ~(uint64_t)UINT32_MAX) == 0)
 			return (uint32_t)slot - 1;
 	}
-}
-
-static inline uint32_t idmap_find_number(const struct idmap *map, uint32_t number, const char *text, size_t length)
-{
-	return number != (uint32_t)DECIMAL_NONE ? idmap_number_probe(map, number) : idmap_find(map, text, length);
-}
-
-static inline int idmap_add_number(struct idmap *map, uint32_t number, const char *text, size_t length, uint32_t *id,
-                                   struct error *error)
-{
-	if (number != (uint32_t)DECIMAL_NONE && (*id = idmap_number_probe(map, number)) != (uint32_t)IDMAP_MISSING)
-		return 0;
-	return idmap_add(map, text, length, id, error);
 }
 
 static inline void idmap_prefetch(const struct idmap *map, uint32_t number)

@@ -36,35 +36,50 @@ static int add_row(struct ratings *ratings, const struct rating_row *row, struct
 
 /* ---- rows in runs ---- */
 
-enum { BATCH = 1024, PREFETCHED = 12 };
+enum { BATCH = 1024, PREFETCHED = 12, CODES = 256 };
 
 /* Rows of a run on their way into the columns. */
 struct batch {
-	uint64_t users[BATCH], items[BATCH], ratings[BATCH], times[BATCH];
+	uint32_t users[BATCH], items[BATCH], ratings[BATCH];
+	uint64_t times[BATCH];
 	size_t count;
+	/* What short rating texts are worth, by their bytes: nearly all files have ten of them. */
+	uint32_t keys[CODES], codes[CODES];
+	double values[CODES];
 };
 
-/* Codes of short rating texts by their bytes: nearly all files have ten of them. */
-struct rating_codes {
-	uint32_t keys[256], codes[256];
-};
-
-static int rating_code(struct ratings *ratings, struct rating_codes *codes, const struct csv_row *row,
-                       const char *bytes, uint64_t *code, struct error *error)
+/* Where the rating of a row is found in `keys`, after it was put there if it was not; texts of more than four bytes
+ * are not remembered. */
+static int rating_code(struct ratings *ratings, struct batch *batch, const struct csv_rows_run *run, size_t row,
+                       size_t *place, struct error *error)
 {
-	const size_t place = (row->rating_key * UINT32_C(0x9e3779b1)) >> 24;
-	uint32_t id = 0;
-	if (row->rating_key != 0 && codes->keys[place] == row->rating_key) {
-		*code = codes->codes[place];
+	const uint32_t key = run->ratings[row];
+	*place = (key * UINT32_C(0x9e3779b1)) >> 24;
+	if (key != 0 && batch->keys[*place] == key)
 		return 0;
+	char room[DECIMAL_TEXT_MAX];
+	const struct csv_field text = csv_run_rating(run, row, room);
+	batch->keys[*place] = key;
+	batch->values[*place] = csv_run_value(run, row);
+	return idmap_add(&ratings->rating_texts, text.text, text.length, &batch->codes[*place], error);
+}
+
+static int user_and_item(struct ratings *ratings, const struct csv_rows_run *run, size_t row, uint32_t *user,
+                         uint32_t *item, struct error *error)
+{
+	char rooms[2][DECIMAL_TEXT_MAX];
+	const uint32_t user_number = run->users[row], item_number = run->items[row];
+	struct csv_field text;
+	if ((*user = idmap_known_number(&ratings->users, user_number)) == (uint32_t)IDMAP_MISSING) {
+		text = csv_run_user(run, row, rooms[0]);
+		if (idmap_add(&ratings->users, text.text, text.length, user, error) < 0)
+			return -1;
 	}
-	if (idmap_add(&ratings->rating_texts, bytes + row->rating_at, row->rating_length, &id, error) < 0)
-		return -1;
-	if (row->rating_key != 0) {
-		codes->keys[place] = row->rating_key;
-		codes->codes[place] = id;
+	if ((*item = idmap_known_number(&ratings->items, item_number)) == (uint32_t)IDMAP_MISSING) {
+		text = csv_run_item(run, row, rooms[1]);
+		if (idmap_add(&ratings->items, text.text, text.length, item, error) < 0)
+			return -1;
 	}
-	*code = id;
 	return 0;
 }
 
@@ -75,7 +90,7 @@ static int flush_batch(struct ratings *ratings, struct batch *batch, struct erro
 	if (column_add_many(&ratings->user, batch->users, count, error) < 0 ||
 	    column_add_many(&ratings->item, batch->items, count, error) < 0 ||
 	    (ratings->has_rating && column_add_many(&ratings->rating, batch->ratings, count, error) < 0) ||
-	    (ratings->has_time && column_add_many(&ratings->time, batch->times, count, error) < 0))
+	    (ratings->has_time && column_add_wide(&ratings->time, batch->times, count, error) < 0))
 		return -1;
 	ratings->count += count;
 	return 0;
@@ -83,36 +98,33 @@ static int flush_batch(struct ratings *ratings, struct batch *batch, struct erro
 
 /* Takes up to BATCH rows of a run. */
 static int add_rows(struct ratings *ratings, const struct csv_rows_run *run, size_t from, size_t to, double minimum,
-                    struct batch *batch, struct rating_codes *codes, struct error *error)
+                    struct batch *batch, struct error *error)
 {
 	int64_t earliest = ratings->earliest, latest = ratings->latest;
 	for (size_t r = from; r < to; r++) {
-		const struct csv_row *row = &run->rows[r];
-		uint32_t user = 0, item = 0;
+		const size_t b = batch->count;
+		size_t place = 0;
 		if (r + PREFETCHED < to) {
-			idmap_prefetch(&ratings->users, row[PREFETCHED].user_number);
-			idmap_prefetch(&ratings->items, row[PREFETCHED].item_number);
+			idmap_prefetch(&ratings->users, run->users[r + PREFETCHED]);
+			idmap_prefetch(&ratings->items, run->items[r + PREFETCHED]);
 		}
-		if (row->rating < minimum) {
+		if (ratings->has_rating && rating_code(ratings, batch, run, r, &place, error) < 0)
+			return -1;
+		if (batch->values[place] < minimum) {
 			ratings->below_minimum++;
 			continue;
 		}
-		if (ratings->count + batch->count == UINT32_MAX)
+		if (ratings->count + b == UINT32_MAX)
 			return error_set(error, CODE_DATA, "more than 2^32 - 1 ratings");
-		const size_t b = batch->count;
-		if (idmap_add_number(&ratings->users, row->user_number, run->bytes + row->user_at, row->user_length, &user,
-		                     error) < 0 ||
-		    idmap_add_number(&ratings->items, row->item_number, run->bytes + row->item_at, row->item_length, &item,
-		                     error) < 0 ||
-		    (ratings->has_rating && rating_code(ratings, codes, row, run->bytes, &batch->ratings[b], error) < 0))
+		if (user_and_item(ratings, run, r, &batch->users[b], &batch->items[b], error) < 0)
 			return -1;
+		const int64_t time = run->times[r];
 		if (ratings->count + b == 0)
-			ratings->first_time = earliest = latest = row->time;
-		batch->users[b] = user;
-		batch->items[b] = item;
-		batch->times[b] = column_zigzag((int64_t)((uint64_t)row->time - (uint64_t)ratings->first_time));
-		earliest = row->time < earliest ? row->time : earliest;
-		latest = row->time > latest ? row->time : latest;
+			ratings->first_time = earliest = latest = time;
+		batch->ratings[b] = batch->codes[place];
+		batch->times[b] = column_zigzag((int64_t)((uint64_t)time - (uint64_t)ratings->first_time));
+		earliest = time < earliest ? time : earliest;
+		latest = time > latest ? time : latest;
 		batch->count++;
 	}
 	ratings->earliest = earliest;
@@ -121,12 +133,12 @@ static int add_rows(struct ratings *ratings, const struct csv_rows_run *run, siz
 }
 
 static int add_run(struct ratings *ratings, const struct csv_rows_run *run, double minimum, struct batch *batch,
-                   struct rating_codes *codes, struct error *error)
+                   struct error *error)
 {
 	ratings->rows += run->count;
 	for (size_t from = 0; from < run->count; from += BATCH) {
 		const size_t to = run->count - from < BATCH ? run->count : from + BATCH;
-		if (add_rows(ratings, run, from, to, minimum, batch, codes, error) < 0)
+		if (add_rows(ratings, run, from, to, minimum, batch, error) < 0)
 			return -1;
 	}
 	return 0;
@@ -154,12 +166,11 @@ static int read_rows(struct ratings *ratings, struct csv_rows *rows, double mini
 {
 	struct csv_rows_run run;
 	int verdict = CSV_ERROR, result = 0;
-	struct rating_codes codes = {{0}, {0}};
-	struct batch *batch = mem_alloc(1, sizeof *batch, error);
+	struct batch *batch = mem_alloc_zero(1, sizeof *batch, error);
 	if (batch)
-		batch->count = 0;
+		batch->values[0] = 1.0; /* of all rows where there is no rating */
 	while (batch && result == 0 && (verdict = csv_rows_next(rows, &run, error)) > CSV_END)
-		result = verdict == CSV_ROWS ? add_run(ratings, &run, minimum, batch, &codes, error)
+		result = verdict == CSV_ROWS ? add_run(ratings, &run, minimum, batch, error)
 		                             : add_odd(ratings, rows, verdict, &run.odd, minimum, errors, error);
 	mem_free(batch);
 	return result == 0 && verdict == CSV_END ? 0 : -1;
