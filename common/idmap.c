@@ -37,12 +37,6 @@ void idmap_release(struct idmap *map)
 	*map = (struct idmap){ 0 };
 }
 
-const char *idmap_text(const struct idmap *map, uint32_t id, size_t *length)
-{
-	*length = (size_t)(map->offsets[id + 1] - map->offsets[id]);
-	return map->text ? map->text + map->offsets[id] : "";
-}
-
 /* What a string is found by: its place comes from the top bits of `hash`, `tag` is the high half of its slot. */
 struct probe {
 	uint64_t hash, tag;

@@ -48,7 +48,11 @@ static inline uint32_t idmap_known_number(const struct idmap *map, uint32_t numb
 static inline void idmap_prefetch(const struct idmap *map, uint32_t number);
 
 /* The string of `id` < count (not NUL-terminated). */
-const char *idmap_text(const struct idmap *map, uint32_t id, size_t *length);
+static inline const char *idmap_text(const struct idmap *map, uint32_t id, size_t *length)
+{
+	*length = (size_t)(map->offsets[id + 1] - map->offsets[id]);
+	return map->text ? map->text + map->offsets[id] : "";
+}
 
 /* Renumbers ids in the order of their strings: by number when all are decimal integers, else bytewise. The
  * map is then a new one: it forgets its ancestors. `renumbered` (may be NULL) receives count new ids by old

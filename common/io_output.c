@@ -5,13 +5,14 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "io.h"
 #include "io_signals.h"
 #include "mem.h"
 
-enum { OUTPUT_BUFFER = 1 << 20, LINKS_MAX = 8 };
+enum { OUTPUT_BUFFER = 1 << 20, UNBUFFERED = 1 << 17, LINKS_MAX = 8 };
 
 /* The folder part of a path, for the temporary and its fsync. */
 static char *folder_of(const char *path, struct error *error)
@@ -115,18 +116,25 @@ int output_open(struct output *output, const char *path, struct error *error)
 	return open_temporary(output, exists ? &status : NULL, error);
 }
 
-static int write_fully(struct output *output, const unsigned char *bytes, size_t size, struct error *error)
+/* Writes both, one behind the other. */
+static int write_fully(struct output *output, const void *first, size_t first_size, const void *second,
+                       size_t second_size, struct error *error)
 {
-	while (size > 0) {
-		ptrdiff_t wrote = write(output->fd, bytes, size);
+	struct iovec parts[2] = {{(void *)(uintptr_t)first, first_size}, {(void *)(uintptr_t)second, second_size}};
+	while (parts[0].iov_len + parts[1].iov_len > 0) {
+		ptrdiff_t wrote = writev(output->fd, parts, 2);
 		if (wrote < 0 && errno == EINTR)
 			continue;
 		if (wrote < 0 && errno == EPIPE)
 			raise(SIGPIPE);
 		if (wrote < 0)
 			return error_set_errno(error, CODE_IO, errno, "%s: cannot write", output->path);
-		bytes += wrote;
-		size -= (size_t)wrote;
+		for (int p = 0; p < 2; p++) {
+			const size_t some = (size_t)wrote < parts[p].iov_len ? (size_t)wrote : parts[p].iov_len;
+			parts[p].iov_base = (char *)parts[p].iov_base + some;
+			parts[p].iov_len -= some;
+			wrote -= (ptrdiff_t)some;
+		}
 	}
 	return 0;
 }
@@ -135,16 +143,19 @@ int output_flush(struct output *output, struct error *error)
 {
 	size_t used = output->used;
 	output->used = 0;
-	return write_fully(output, output->buffer, used, error);
+	return write_fully(output, output->buffer, used, NULL, 0, error);
 }
 
 int output_write(struct output *output, const void *bytes, size_t size, struct error *error)
 {
 	output->written += size;
+	if (size >= UNBUFFERED) { /* what is much is not copied */
+		const size_t used = output->used;
+		output->used = 0;
+		return write_fully(output, output->buffer, used, bytes, size, error);
+	}
 	if (size > OUTPUT_BUFFER - output->used && output_flush(output, error) < 0)
 		return -1;
-	if (size > OUTPUT_BUFFER)
-		return write_fully(output, bytes, size, error);
 	memcpy(output->buffer + output->used, bytes, size);
 	output->used += size;
 	return 0;

@@ -1,0 +1,192 @@
+/* Ratings going out as text. Threads format pieces of some thousand rows, each row into the buffer of its part; the
+ * caller writes the pieces in order. */
+#include "mem.h"
+#include "parallel.h"
+#include "ratings.h"
+#include "relay.h"
+
+enum { PIECE = 1 << 14, PIECES_A_THREAD = 2, BATCH = 1024 };
+
+/* The text of a part out of one piece. */
+struct text {
+	char *bytes;
+	size_t used, capacity;
+};
+
+struct piece {
+	struct text parts[PARTS];
+	uint64_t begin;
+	size_t count;
+	struct error error;
+	bool failed;
+};
+
+/* The strings of a map. */
+struct strings {
+	const struct idmap *map;
+	bool plain;              /* none needs quotes */
+	size_t longest;
+};
+
+struct writing {
+	const struct ratings *ratings;
+	bool wanted[PARTS];
+	struct strings users, items, ratings_texts;
+	size_t most;             /* bytes of a row, and of what put_text writes too much */
+	struct piece *pieces;
+	uint64_t next;
+};
+
+static struct strings look_at(const struct idmap *map)
+{
+	struct strings strings = {.map = map, .plain = true};
+	for (uint32_t id = 0; id < map->count; id++) {
+		size_t length;
+		const char *text = idmap_text(map, id, &length);
+		strings.longest = length > strings.longest ? length : strings.longest;
+		strings.plain = strings.plain && (map->texts == 0 || csv_is_plain(text, length, ','));
+	}
+	return strings;
+}
+
+static int next_piece(void *context, size_t slot, struct error *error)
+{
+	struct writing *writing = context;
+	struct piece *piece = &writing->pieces[slot];
+	const uint64_t left = writing->ratings->count - writing->next;
+	(void)error;
+	piece->begin = writing->next;
+	piece->count = left < PIECE ? (size_t)left : PIECE;
+	writing->next += piece->count;
+	return piece->count > 0;
+}
+
+/* Most texts are short, and IDMAP_SLACK bytes behind each may be read: no call, no branch by the length. */
+static inline char *put_text(char *to, const struct strings *strings, uint64_t id, char behind)
+{
+	size_t length;
+	const char *text = idmap_text(strings->map, (uint32_t)id, &length);
+	if (strings->plain && length <= IDMAP_SLACK) {
+		memcpy(to, text, IDMAP_SLACK);
+		to += length;
+	} else {
+		to = csv_put_field(to, text, length, ',');
+	}
+	*to = behind;
+	return to + 1;
+}
+
+/* Columns of some rows. */
+struct batch {
+	uint64_t users[BATCH], items[BATCH], ratings[BATCH], times[BATCH];
+};
+
+static void read_batch(const struct ratings *ratings, uint64_t begin, size_t count, struct batch *batch)
+{
+	column_read(&ratings->user, begin, count, batch->users);
+	column_read(&ratings->item, begin, count, batch->items);
+	if (ratings->has_rating)
+		column_read(&ratings->rating, begin, count, batch->ratings);
+	if (ratings->has_time)
+		column_read(&ratings->time, begin, count, batch->times);
+}
+
+static char *put_row(const struct writing *writing, const struct batch *batch, size_t i, char *to)
+{
+	const bool rating = writing->ratings->has_rating, time = writing->ratings->has_time;
+	to = put_text(to, &writing->users, batch->users[i], ',');
+	to = put_text(to, &writing->items, batch->items[i], rating || time ? ',' : '\n');
+	if (rating)
+		to = put_text(to, &writing->ratings_texts, batch->ratings[i], time ? ',' : '\n');
+	if (time) {
+		const uint64_t distance = (uint64_t)column_unzigzag(batch->times[i]);
+		to = decimal_write(to, (int64_t)((uint64_t)writing->ratings->first_time + distance));
+		*to++ = '\n';
+	}
+	return to;
+}
+
+static int format_batch(const struct writing *writing, struct piece *piece, uint64_t begin, size_t count)
+{
+	struct batch batch;
+	read_batch(writing->ratings, begin, count, &batch);
+	for (size_t i = 0; i < count; i++) {
+		const uint8_t part = writing->ratings->part[begin + i];
+		if (part == PART_DROPPED || !writing->wanted[part])
+			continue;
+		struct text *text = &piece->parts[part];
+		if (writing->most > text->capacity - text->used &&
+		    mem_grow((void **)&text->bytes, &text->capacity, text->used + writing->most, 1, &piece->error) < 0)
+			return -1;
+		text->used = (size_t)(put_row(writing, &batch, i, text->bytes + text->used) - text->bytes);
+	}
+	return 0;
+}
+
+static void format_piece(void *context, size_t slot)
+{
+	const struct writing *writing = context;
+	struct piece *piece = &writing->pieces[slot];
+	for (int p = 0; p < PARTS; p++)
+		piece->parts[p].used = 0;
+	for (size_t at = 0; at < piece->count && !piece->failed; at += BATCH)
+		piece->failed = format_batch(writing, piece, piece->begin + at, piece->count - at < BATCH ? piece->count - at
+		                                                                                         : BATCH) < 0;
+}
+
+static int write_piece(const struct piece *piece, struct output *const parts[PARTS], struct error *error)
+{
+	if (piece->failed) {
+		*error = piece->error;
+		return -1;
+	}
+	for (int p = 0; p < PARTS; p++)
+		if (parts[p] && output_write(parts[p], piece->parts[p].bytes, piece->parts[p].used, error) < 0)
+			return -1;
+	return 0;
+}
+
+static int write_header(const struct ratings *ratings, struct output *output, struct error *error)
+{
+	return output_print(output, error, "userId,movieId%s%s\n", ratings->has_rating ? ",rating" : "",
+	                    ratings->has_time ? ",timestamp" : "");
+}
+
+static void release_pieces(struct writing *writing, size_t slots)
+{
+	for (size_t s = 0; writing->pieces && s < slots; s++)
+		for (int p = 0; p < PARTS; p++)
+			mem_free(writing->pieces[s].parts[p].bytes);
+	mem_free(writing->pieces);
+}
+
+int ratings_write(const struct ratings *ratings, struct output *const parts[PARTS], size_t threads, struct error *error)
+{
+	const size_t all = threads ? threads : processor_count(), helpers = all > 1 ? all : 0;
+	const size_t slots = helpers ? helpers * PIECES_A_THREAD : 1;
+	struct writing writing = {
+		.ratings = ratings, .users = look_at(&ratings->users), .items = look_at(&ratings->items),
+		.ratings_texts = look_at(&ratings->rating_texts),
+	};
+	writing.most = 2 * (writing.users.longest + writing.items.longest + writing.ratings_texts.longest) + 10 +
+	               DECIMAL_TEXT_MAX + IDMAP_SLACK;
+	const struct relay_work work = {next_piece, format_piece, &writing};
+	struct relay *relay = NULL;
+	int result = 0, more = 0;
+	size_t slot;
+	for (int p = 0; p < PARTS && result == 0; p++) {
+		writing.wanted[p] = parts[p] != NULL;
+		result = parts[p] ? write_header(ratings, parts[p], error) : 0;
+	}
+	if (result == 0)
+		writing.pieces = mem_alloc_zero(slots, sizeof *writing.pieces, error);
+	if (writing.pieces)
+		relay = relay_new(helpers, slots, &work, error);
+	if (!relay)
+		result = -1;
+	while (result == 0 && (more = relay_take(relay, &slot, error)) > 0)
+		result = write_piece(&writing.pieces[slot], parts, error);
+	relay_free(relay);
+	release_pieces(&writing, slots);
+	return result == 0 && more == 0 ? 0 : -1;
+}
