@@ -24,16 +24,16 @@ static int widen(struct column *column, struct error *error)
 	struct column wider = *column;
 	wider.width_bits++;
 	for (size_t c = 0; c < column->chunk_count; c++) {
-		void *chunk = malloc((size_t)COLUMN_CHUNK << wider.width_bits);
+		void *chunk = mem_alloc(COLUMN_CHUNK, (size_t)1 << wider.width_bits, error);
 		if (!chunk)
-			return error_set(error, CODE_SYSTEM, "out of memory for a column");
+			return -1;
 		const size_t begin = c << COLUMN_CHUNK_BITS;
 		const size_t left = column->count - begin < COLUMN_CHUNK ? (size_t)(column->count - begin) : COLUMN_CHUNK;
 		for (size_t i = 0; i < left; i++) {
 			struct column one = {.chunks = &column->chunks[c], .width_bits = column->width_bits};
 			put(&wider, chunk, i, column_get(&one, i));
 		}
-		free(column->chunks[c]);
+		mem_free(column->chunks[c]);
 		column->chunks[c] = chunk;
 		/* Chunks behind this one still have the old width: finish all before anybody reads. */
 	}
@@ -50,9 +50,9 @@ int column_add(struct column *column, uint64_t value, struct error *error)
 		if (mem_grow((void **)&column->chunks, &column->chunk_capacity, column->chunk_count + 1,
 		             sizeof *column->chunks, error) < 0)
 			return -1;
-		void *chunk = malloc((size_t)COLUMN_CHUNK << column->width_bits);
+		void *chunk = mem_alloc(COLUMN_CHUNK, (size_t)1 << column->width_bits, error);
 		if (!chunk)
-			return error_set(error, CODE_SYSTEM, "out of memory for a column");
+			return -1;
 		column->chunks[column->chunk_count++] = chunk;
 	}
 	put(column, column->chunks[column->chunk_count - 1], column->count & (COLUMN_CHUNK - 1), value);
@@ -65,16 +65,17 @@ int column_add(struct column *column, uint64_t value, struct error *error)
 	static size_t name(struct column *column, const type *values, size_t count) \
 	{ \
 		const size_t at = column->count & (COLUMN_CHUNK - 1); \
+		const unsigned width = column->width_bits; \
 		void *chunk = column->chunks[column->chunk_count - 1]; \
 		if (count > COLUMN_CHUNK - at) \
 			count = COLUMN_CHUNK - at; \
-		for (size_t i = 0; column->width_bits == 0 && i < count; i++) \
+		for (size_t i = 0; width == 0 && i < count; i++) \
 			((uint8_t *)chunk)[at + i] = (uint8_t)values[i]; \
-		for (size_t i = 0; column->width_bits == 1 && i < count; i++) \
+		for (size_t i = 0; width == 1 && i < count; i++) \
 			((uint16_t *)chunk)[at + i] = (uint16_t)values[i]; \
-		for (size_t i = 0; column->width_bits == 2 && i < count; i++) \
+		for (size_t i = 0; width == 2 && i < count; i++) \
 			((uint32_t *)chunk)[at + i] = (uint32_t)values[i]; \
-		for (size_t i = 0; column->width_bits == 3 && i < count; i++) \
+		for (size_t i = 0; width == 3 && i < count; i++) \
 			((uint64_t *)chunk)[at + i] = values[i]; \
 		column->count += count; \
 		return count; \
@@ -137,7 +138,7 @@ void column_read(const struct column *column, uint64_t index, size_t count, uint
 void column_release(struct column *column)
 {
 	for (size_t c = 0; c < column->chunk_count; c++)
-		free(column->chunks[c]);
+		mem_free(column->chunks[c]);
 	mem_free(column->chunks);
 	*column = (struct column){0};
 }

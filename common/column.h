@@ -7,7 +7,7 @@
 #include "error.h"
 #include "mem.h"
 
-enum { COLUMN_CHUNK_BITS = 18, COLUMN_CHUNK = 1 << COLUMN_CHUNK_BITS };
+enum { COLUMN_CHUNK_BITS = 20, COLUMN_CHUNK = 1 << COLUMN_CHUNK_BITS };
 
 struct column {
 	void **chunks;           /* of COLUMN_CHUNK values each */

@@ -76,6 +76,26 @@ uint32_t idmap_find(const struct idmap *map, const char *text, size_t length)
 	return slot ? (uint32_t)(slot & id_bits) - 1 : (uint32_t)IDMAP_MISSING;
 }
 
+size_t idmap_known_numbers(const struct idmap *map, const uint32_t *numbers, size_t count, uint32_t *ids)
+{
+	enum { AHEAD = 16 };
+	const uint64_t *slots = map->slots;
+	const unsigned shift = map->shift;
+	const size_t mask = map->slot_count - 1;
+	for (size_t i = 0; i < count; i++) {
+		if (i + AHEAD < count)
+			__builtin_prefetch(&slots[idmap_number_hash(numbers[i + AHEAD]) >> shift]);
+		const uint64_t tag = idmap_number_tag(numbers[i]);
+		size_t at = (size_t)(idmap_number_hash(numbers[i]) >> shift);
+		while (slots[at] != 0 && ((slots[at] ^ tag) & ~id_bits) != 0)
+			at = (at + 1) & mask;
+		if (slots[at] == 0 || numbers[i] == (uint32_t)DECIMAL_NONE)
+			return i;
+		ids[i] = (uint32_t)(slots[at] & id_bits) - 1;
+	}
+	return count;
+}
+
 static void put_slot(uint64_t *slots, size_t mask, size_t at, uint64_t slot)
 {
 	while (slots[at])

@@ -44,8 +44,8 @@ MUST_CHECK int idmap_add(struct idmap *map, const char *text, size_t length, uin
  * one line of the table and no look at the string. */
 static inline uint32_t idmap_known_number(const struct idmap *map, uint32_t number);
 
-/* Brings the place of a number to come into the cache. */
-static inline void idmap_prefetch(const struct idmap *map, uint32_t number);
+/* The same for many: ids of as many of `count` numbers as are known one behind the other. Returns how many. */
+size_t idmap_known_numbers(const struct idmap *map, const uint32_t *numbers, size_t count, uint32_t *ids);
 
 /* The string of `id` < count (not NUL-terminated). */
 static inline const char *idmap_text(const struct idmap *map, uint32_t id, size_t *length)
@@ -106,11 +106,6 @@ static inline uint32_t idmap_known_number(const struct idmap *map, uint32_t numb
 		if (((slot ^ tag) & ~(uint64_t)UINT32_MAX) == 0)
 			return (uint32_t)slot - 1;
 	}
-}
-
-static inline void idmap_prefetch(const struct idmap *map, uint32_t number)
-{
-	__builtin_prefetch(&map->slots[idmap_number_hash(number) >> map->shift]);
 }
 
 #endif

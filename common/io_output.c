@@ -9,10 +9,11 @@
 #include <unistd.h>
 
 #include "io.h"
+#include "io_internal.h"
 #include "io_signals.h"
 #include "mem.h"
 
-enum { OUTPUT_BUFFER = 1 << 20, UNBUFFERED = 1 << 17, LINKS_MAX = 8 };
+enum { UNBUFFERED = 1 << 17, LINKS_MAX = 8 };
 
 /* The folder part of a path, for the temporary and its fsync. */
 static char *folder_of(const char *path, struct error *error)

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 
+#include "idmap_rows.h"
 #include "mem.h"
 
 static int add_row(struct ratings *ratings, const struct rating_row *row, struct error *error)
@@ -36,100 +37,96 @@ static int add_row(struct ratings *ratings, const struct rating_row *row, struct
 
 /* ---- rows in runs ---- */
 
-enum { BATCH = 1024, PREFETCHED = 12, CODES = 256 };
+enum { BATCH = 1024 };
 
-/* Rows of a run on their way into the columns. */
+/* Rows of a run on their way into the columns: those that are not below the least rating. */
 struct batch {
+	uint32_t rows[BATCH], user_numbers[BATCH], item_numbers[BATCH];
 	uint32_t users[BATCH], items[BATCH], ratings[BATCH];
-	uint64_t times[BATCH];
+	int64_t times[BATCH];
+	uint64_t distances[BATCH];
 	size_t count;
-	/* What short rating texts are worth, by their bytes: nearly all files have ten of them. */
-	uint32_t keys[CODES], codes[CODES];
-	double values[CODES];
+	struct rating_memo memo;
 };
 
-/* Where the rating of a row is found in `keys`, after it was put there if it was not; texts of more than four bytes
- * are not remembered. */
-static int rating_code(struct ratings *ratings, struct batch *batch, const struct csv_rows_run *run, size_t row,
-                       size_t *place, struct error *error)
+/* Chooses among the rows [from, to), and gives their ratings codes. */
+static int take_ratings(struct ratings *ratings, const struct csv_rows_run *run, size_t from, size_t to,
+                        double minimum, struct batch *batch, struct error *error)
 {
-	const uint32_t key = run->ratings[row];
-	*place = (key * UINT32_C(0x9e3779b1)) >> 24;
-	if (key != 0 && batch->keys[*place] == key)
-		return 0;
 	char room[DECIMAL_TEXT_MAX];
-	const struct csv_field text = csv_run_rating(run, row, room);
-	batch->keys[*place] = key;
-	batch->values[*place] = csv_run_value(run, row);
-	return idmap_add(&ratings->rating_texts, text.text, text.length, &batch->codes[*place], error);
-}
-
-static int user_and_item(struct ratings *ratings, const struct csv_rows_run *run, size_t row, uint32_t *user,
-                         uint32_t *item, struct error *error)
-{
-	char rooms[2][DECIMAL_TEXT_MAX];
-	const uint32_t user_number = run->users[row], item_number = run->items[row];
-	struct csv_field text;
-	if ((*user = idmap_known_number(&ratings->users, user_number)) == (uint32_t)IDMAP_MISSING) {
-		text = csv_run_user(run, row, rooms[0]);
-		if (idmap_add(&ratings->users, text.text, text.length, user, error) < 0)
-			return -1;
+	struct rating_memo *memo = &batch->memo;
+	size_t kept = 0;
+	for (size_t r = from; r < to; r++) {
+		const size_t place = rating_memo_find(memo, run, r);
+		if (memo->codes[place] == 0 && ratings->has_rating && memo->values[place] >= minimum) {
+			uint32_t code;
+			const struct csv_field text = csv_run_rating(run, r, room);
+			if (idmap_add(&ratings->rating_texts, text.text, text.length, &code, error) < 0)
+				return -1;
+			memo->codes[place] = code + 1;
+		}
+		batch->rows[kept] = (uint32_t)r;
+		batch->ratings[kept] = memo->codes[place] - 1;
+		kept += memo->values[place] >= minimum;
 	}
-	if ((*item = idmap_known_number(&ratings->items, item_number)) == (uint32_t)IDMAP_MISSING) {
-		text = csv_run_item(run, row, rooms[1]);
-		if (idmap_add(&ratings->items, text.text, text.length, item, error) < 0)
-			return -1;
-	}
+	batch->count = kept;
+	ratings->below_minimum += to - from - kept;
 	return 0;
 }
 
-static int flush_batch(struct ratings *ratings, struct batch *batch, struct error *error)
+static struct row_choice choose(const struct csv_rows_run *run, size_t from, size_t to, struct batch *batch)
 {
-	const size_t count = batch->count;
-	batch->count = 0;
-	if (column_add_many(&ratings->user, batch->users, count, error) < 0 ||
-	    column_add_many(&ratings->item, batch->items, count, error) < 0 ||
-	    (ratings->has_rating && column_add_many(&ratings->rating, batch->ratings, count, error) < 0) ||
-	    (ratings->has_time && column_add_wide(&ratings->time, batch->times, count, error) < 0))
-		return -1;
-	ratings->count += count;
-	return 0;
+	struct row_choice choice = {.run = run, .first = from, .count = batch->count, .users = run->users + from,
+	                            .items = run->items + from};
+	if (batch->count == to - from)
+		return choice;
+	for (size_t i = 0; i < batch->count; i++) {
+		batch->user_numbers[i] = run->users[batch->rows[i]];
+		batch->item_numbers[i] = run->items[batch->rows[i]];
+		batch->times[i] = run->times[batch->rows[i]];
+	}
+	choice.rows = batch->rows;
+	choice.users = batch->user_numbers;
+	choice.items = batch->item_numbers;
+	return choice;
+}
+
+static void take_times(struct ratings *ratings, const int64_t *times, size_t count, uint64_t *distances)
+{
+	if (ratings->count == 0)
+		ratings->first_time = ratings->earliest = ratings->latest = times[0];
+	int64_t earliest = ratings->earliest, latest = ratings->latest;
+	for (size_t i = 0; i < count; i++) {
+		earliest = times[i] < earliest ? times[i] : earliest;
+		latest = times[i] > latest ? times[i] : latest;
+		distances[i] = column_zigzag((int64_t)((uint64_t)times[i] - (uint64_t)ratings->first_time));
+	}
+	ratings->earliest = earliest;
+	ratings->latest = latest;
 }
 
 /* Takes up to BATCH rows of a run. */
 static int add_rows(struct ratings *ratings, const struct csv_rows_run *run, size_t from, size_t to, double minimum,
                     struct batch *batch, struct error *error)
 {
-	int64_t earliest = ratings->earliest, latest = ratings->latest;
-	for (size_t r = from; r < to; r++) {
-		const size_t b = batch->count;
-		size_t place = 0;
-		if (r + PREFETCHED < to) {
-			idmap_prefetch(&ratings->users, run->users[r + PREFETCHED]);
-			idmap_prefetch(&ratings->items, run->items[r + PREFETCHED]);
-		}
-		if (ratings->has_rating && rating_code(ratings, batch, run, r, &place, error) < 0)
-			return -1;
-		if (batch->values[place] < minimum) {
-			ratings->below_minimum++;
-			continue;
-		}
-		if (ratings->count + b == UINT32_MAX)
-			return error_set(error, CODE_DATA, "more than 2^32 - 1 ratings");
-		if (user_and_item(ratings, run, r, &batch->users[b], &batch->items[b], error) < 0)
-			return -1;
-		const int64_t time = run->times[r];
-		if (ratings->count + b == 0)
-			ratings->first_time = earliest = latest = time;
-		batch->ratings[b] = batch->codes[place];
-		batch->times[b] = column_zigzag((int64_t)((uint64_t)time - (uint64_t)ratings->first_time));
-		earliest = time < earliest ? time : earliest;
-		latest = time > latest ? time : latest;
-		batch->count++;
-	}
-	ratings->earliest = earliest;
-	ratings->latest = latest;
-	return flush_batch(ratings, batch, error);
+	if (take_ratings(ratings, run, from, to, minimum, batch, error) < 0)
+		return -1;
+	const size_t count = batch->count;
+	const struct row_choice choice = choose(run, from, to, batch);
+	if (count == 0)
+		return 0;
+	if (count > UINT32_MAX - ratings->count)
+		return error_set(error, CODE_DATA, "more than 2^32 - 1 ratings");
+	take_times(ratings, choice.rows ? batch->times : run->times + from, count, batch->distances);
+	if (idmap_users_of(&ratings->users, &choice, true, batch->users, error) < 0 ||
+	    idmap_items_of(&ratings->items, &choice, true, batch->items, error) < 0 ||
+	    column_add_many(&ratings->user, batch->users, count, error) < 0 ||
+	    column_add_many(&ratings->item, batch->items, count, error) < 0 ||
+	    (ratings->has_rating && column_add_many(&ratings->rating, batch->ratings, count, error) < 0) ||
+	    (ratings->has_time && column_add_wide(&ratings->time, batch->distances, count, error) < 0))
+		return -1;
+	ratings->count += count;
+	return 0;
 }
 
 static int add_run(struct ratings *ratings, const struct csv_rows_run *run, double minimum, struct batch *batch,
@@ -167,8 +164,6 @@ static int read_rows(struct ratings *ratings, struct csv_rows *rows, double mini
 	struct csv_rows_run run;
 	int verdict = CSV_ERROR, result = 0;
 	struct batch *batch = mem_alloc_zero(1, sizeof *batch, error);
-	if (batch)
-		batch->values[0] = 1.0; /* of all rows where there is no rating */
 	while (batch && result == 0 && (verdict = csv_rows_next(rows, &run, error)) > CSV_END)
 		result = verdict == CSV_ROWS ? add_run(ratings, &run, minimum, batch, error)
 		                             : add_odd(ratings, rows, verdict, &run.odd, minimum, errors, error);

@@ -5,7 +5,7 @@
 #include "ratings.h"
 #include "relay.h"
 
-enum { PIECE = 1 << 14, PIECES_A_THREAD = 2, BATCH = 1024 };
+enum { PIECE = 1 << 14, PIECES_A_THREAD = 2, BATCH = 1024, CELL_TEXT = 15, CELLS_MAX = 1 << 21, PREFETCHED = 12 };
 
 /* The text of a part out of one piece. */
 struct text {
@@ -21,32 +21,50 @@ struct piece {
 	bool failed;
 };
 
+/* A short string in one piece: found and copied without a look at the map. */
+struct cell {
+	char text[CELL_TEXT];
+	uint8_t length;
+};
+
+static_assert(sizeof(struct cell) == CELL_TEXT + 1, "copied whole");
+
 /* The strings of a map. */
 struct strings {
 	const struct idmap *map;
-	bool plain;              /* none needs quotes */
+	struct cell *cells;      /* NULL: some are longer, or need quotes, or there are too many */
 	size_t longest;
 };
 
 struct writing {
 	const struct ratings *ratings;
 	bool wanted[PARTS];
-	struct strings users, items, ratings_texts;
+	struct strings users, items, rating_texts;
 	size_t most;             /* bytes of a row, and of what put_text writes too much */
 	struct piece *pieces;
 	uint64_t next;
 };
 
-static struct strings look_at(const struct idmap *map)
+static int look_at(const struct idmap *map, struct strings *strings, struct error *error)
 {
-	struct strings strings = {.map = map, .plain = true};
+	bool plain = true;
+	*strings = (struct strings){.map = map};
 	for (uint32_t id = 0; id < map->count; id++) {
 		size_t length;
 		const char *text = idmap_text(map, id, &length);
-		strings.longest = length > strings.longest ? length : strings.longest;
-		strings.plain = strings.plain && (map->texts == 0 || csv_is_plain(text, length, ','));
+		strings->longest = length > strings->longest ? length : strings->longest;
+		plain = plain && (map->texts == 0 || csv_is_plain(text, length, ','));
 	}
-	return strings;
+	if (!plain || strings->longest > CELL_TEXT || map->count > CELLS_MAX)
+		return 0;
+	strings->cells = mem_alloc_zero(map->count, sizeof *strings->cells, error);
+	for (uint32_t id = 0; strings->cells && id < map->count; id++) {
+		size_t length;
+		const char *text = idmap_text(map, id, &length);
+		memcpy(strings->cells[id].text, text, length);
+		strings->cells[id].length = (uint8_t)length;
+	}
+	return strings->cells ? 0 : -1;
 }
 
 static int next_piece(void *context, size_t slot, struct error *error)
@@ -61,15 +79,15 @@ static int next_piece(void *context, size_t slot, struct error *error)
 	return piece->count > 0;
 }
 
-/* Most texts are short, and IDMAP_SLACK bytes behind each may be read: no call, no branch by the length. */
 static inline char *put_text(char *to, const struct strings *strings, uint64_t id, char behind)
 {
 	size_t length;
-	const char *text = idmap_text(strings->map, (uint32_t)id, &length);
-	if (strings->plain && length <= IDMAP_SLACK) {
-		memcpy(to, text, IDMAP_SLACK);
-		to += length;
+	if (strings->cells) {
+		const struct cell *cell = &strings->cells[id];
+		memcpy(to, cell, sizeof *cell); /* what is too much is written over */
+		to += cell->length;
 	} else {
+		const char *text = idmap_text(strings->map, (uint32_t)id, &length);
 		to = csv_put_field(to, text, length, ',');
 	}
 	*to = behind;
@@ -97,7 +115,7 @@ static char *put_row(const struct writing *writing, const struct batch *batch, s
 	to = put_text(to, &writing->users, batch->users[i], ',');
 	to = put_text(to, &writing->items, batch->items[i], rating || time ? ',' : '\n');
 	if (rating)
-		to = put_text(to, &writing->ratings_texts, batch->ratings[i], time ? ',' : '\n');
+		to = put_text(to, &writing->rating_texts, batch->ratings[i], time ? ',' : '\n');
 	if (time) {
 		const uint64_t distance = (uint64_t)column_unzigzag(batch->times[i]);
 		to = decimal_write(to, (int64_t)((uint64_t)writing->ratings->first_time + distance));
@@ -111,6 +129,8 @@ static int format_batch(const struct writing *writing, struct piece *piece, uint
 	struct batch batch;
 	read_batch(writing->ratings, begin, count, &batch);
 	for (size_t i = 0; i < count; i++) {
+		if (writing->items.cells && i + PREFETCHED < count)
+			__builtin_prefetch(&writing->items.cells[batch.items[i + PREFETCHED]]);
 		const uint8_t part = writing->ratings->part[begin + i];
 		if (part == PART_DROPPED || !writing->wanted[part])
 			continue;
@@ -152,8 +172,11 @@ static int write_header(const struct ratings *ratings, struct output *output, st
 	                    ratings->has_time ? ",timestamp" : "");
 }
 
-static void release_pieces(struct writing *writing, size_t slots)
+static void release(struct writing *writing, size_t slots)
 {
+	mem_free(writing->users.cells);
+	mem_free(writing->items.cells);
+	mem_free(writing->rating_texts.cells);
 	for (size_t s = 0; writing->pieces && s < slots; s++)
 		for (int p = 0; p < PARTS; p++)
 			mem_free(writing->pieces[s].parts[p].bytes);
@@ -164,16 +187,16 @@ int ratings_write(const struct ratings *ratings, struct output *const parts[PART
 {
 	const size_t all = threads ? threads : processor_count(), helpers = all > 1 ? all : 0;
 	const size_t slots = helpers ? helpers * PIECES_A_THREAD : 1;
-	struct writing writing = {
-		.ratings = ratings, .users = look_at(&ratings->users), .items = look_at(&ratings->items),
-		.ratings_texts = look_at(&ratings->rating_texts),
-	};
-	writing.most = 2 * (writing.users.longest + writing.items.longest + writing.ratings_texts.longest) + 10 +
-	               DECIMAL_TEXT_MAX + IDMAP_SLACK;
+	struct writing writing = {.ratings = ratings};
 	const struct relay_work work = {next_piece, format_piece, &writing};
 	struct relay *relay = NULL;
 	int result = 0, more = 0;
 	size_t slot;
+	if (look_at(&ratings->users, &writing.users, error) < 0 || look_at(&ratings->items, &writing.items, error) < 0 ||
+	    look_at(&ratings->rating_texts, &writing.rating_texts, error) < 0)
+		result = -1;
+	writing.most = 2 * (writing.users.longest + writing.items.longest + writing.rating_texts.longest) + 10 +
+	               DECIMAL_TEXT_MAX + sizeof(struct cell);
 	for (int p = 0; p < PARTS && result == 0; p++) {
 		writing.wanted[p] = parts[p] != NULL;
 		result = parts[p] ? write_header(ratings, parts[p], error) : 0;
@@ -187,6 +210,6 @@ int ratings_write(const struct ratings *ratings, struct output *const parts[PART
 	while (result == 0 && (more = relay_take(relay, &slot, error)) > 0)
 		result = write_piece(&writing.pieces[slot], parts, error);
 	relay_free(relay);
-	release_pieces(&writing, slots);
+	release(&writing, slots);
 	return result == 0 && more == 0 ? 0 : -1;
 }

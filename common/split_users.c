@@ -52,19 +52,34 @@ static bool is_later(const struct order *order, struct event *a, struct event *b
 
 /* ---- the last one or two ---- */
 
+/* The time of the last but one. */
+static int64_t second_time(const uint64_t *times, size_t count)
+{
+	int64_t last = INT64_MIN, before = INT64_MIN;
+	for (size_t i = 0; i < count; i++) {
+		const int64_t time = (int64_t)times[i];
+		before = time > last ? last : time > before ? time : before;
+		last = time > last ? time : last;
+	}
+	return before;
+}
+
 static void cut_last(struct splitter *splitter, const struct order *order, const struct user_scratch *scratch,
                      bool test, bool valid)
 {
 	struct event last = {.time = INT64_MIN}, before = last;
 	uint8_t *part = splitter->ratings->part;
+	const int64_t least = order->timed ? second_time(scratch->values, scratch->count) : 0;
+	size_t found = 0;
 	for (size_t i = 0; i < scratch->count; i++) {
 		struct event event = {.time = order->timed ? (int64_t)scratch->values[i] : 0, .row = scratch->rows[i]};
 		part[event.row] = PART_TRAIN;
-		if (i > 1 && (event.time < before.time || !is_later(order, &event, &before)))
+		if (event.time < least || (found > 1 && !is_later(order, &event, &before)))
 			continue;
-		const bool beats = i == 0 || is_later(order, &event, &last);
+		const bool beats = found == 0 || is_later(order, &event, &last);
 		before = beats ? last : event;
 		last = beats ? event : last;
+		found++;
 	}
 	if (test)
 		part[last.row] = PART_TEST;

@@ -49,7 +49,6 @@ static void test_ids_are_those_of_a_list(void)
 			const uint32_t found = idmap_find(&map, texts[count], length);
 			wrong += found != (expected == count ? (uint32_t)IDMAP_MISSING : expected);
 			wrong += idmap_known_number(&map, number) != (number == (uint32_t)DECIMAL_NONE ? (uint32_t)IDMAP_MISSING : found);
-			idmap_prefetch(&map, number);
 			CHECK_OK(idmap_add(&map, texts[count], length, &id, &error), &error);
 			wrong += id != expected;
 			lengths[count] = length;
@@ -101,6 +100,16 @@ static void test_many_numbers(void)
 	}
 	for (uint32_t n = 0; n < IDS * 7; n++)
 		wrong += idmap_known_number(&map, n) != (n % 7 ? (uint32_t)IDMAP_MISSING : n / 7);
+	CHECK_EQUAL_U64(wrong, 0);
+	for (uint32_t unknown = 0; unknown < 60; unknown++) {
+		uint32_t numbers[50], ids[50];
+		for (uint32_t i = 0; i < 50; i++)
+			numbers[i] = i == unknown ? (i % 2 ? 1 : (uint32_t)DECIMAL_NONE) : (i * 7919 + unknown) % IDS * 7;
+		const size_t known = idmap_known_numbers(&map, numbers, 50, ids);
+		wrong += known != (unknown < 50 ? unknown : 50);
+		for (size_t i = 0; i < known; i++)
+			wrong += ids[i] != numbers[i] / 7;
+	}
 	CHECK_EQUAL_U64(wrong, 0);
 	CHECK(map.count <= map.slot_count / 3 * 2 + 1 && map.slot_count <= 4 * (size_t)map.count);
 	idmap_release(&map);
