@@ -13,7 +13,7 @@ void *mem_alloc(size_t count, size_t size, struct error *error)
 		error_set(error, CODE_SYSTEM, "out of memory: %zu elements of %zu bytes", count, size);
 		return NULL;
 	}
-	size_t alignment = bytes >= 2 * huge_page || bytes == huge_page ? huge_page : MEM_ALIGNMENT;
+	size_t alignment = bytes >= huge_page ? huge_page : MEM_ALIGNMENT;
 	size_t rounded = bytes ? (bytes + alignment - 1) / alignment * alignment : alignment;
 	void *block = aligned_alloc(alignment, rounded);
 	if (!block) {
