@@ -6,6 +6,7 @@
 #include <zlib.h>
 
 #include "io.h"
+#include "io_internal.h"
 #include "mem.h"
 
 enum { GZ_BUFFER = 256 << 10 };
@@ -20,6 +21,8 @@ static int open_descriptor(const char *path, const char *name, uint64_t *size, s
 		close(fd);
 		return error_set(error, CODE_NO_INPUT, "%s: is a folder, expected a file", name);
 	}
+	if (S_ISFIFO(status.st_mode))
+		(void)fcntl(fd, F_SETPIPE_SZ, PIPE_BYTES); /* fewer turns to wait for one another; fine where it is refused */
 	*size = S_ISREG(status.st_mode) ? (uint64_t)status.st_size : 0;
 	return fd;
 }

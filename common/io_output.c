@@ -65,6 +65,7 @@ static int open_direct(struct output *output, const char *path, bool is_stdout, 
 	output->fd = is_stdout ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3) : open(path, O_WRONLY | O_CLOEXEC);
 	if (output->fd < 0)
 		return error_set_errno(error, CODE_CANNOT_CREATE, errno, "%s: cannot open for writing", output->path);
+	(void)fcntl(output->fd, F_SETPIPE_SZ, PIPE_BYTES); /* where it is a pipe */
 	return 0;
 }
 
