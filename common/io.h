@@ -36,6 +36,7 @@ struct output {
 	unsigned char *buffer;
 	size_t used;
 	uint64_t written;   /* bytes given to output_write so far */
+	uint64_t pushed, behind; /* bytes that the disk has been told to begin with, and those behind them */
 };
 
 /* Opens `path` for writing ("-" is stdout). CODE_CANNOT_CREATE when it cannot be. */
