@@ -108,32 +108,29 @@ PUT_SOME(put_wide, uint64_t)
 ADD_ALL(column_add_many, put_narrow, uint32_t)
 ADD_ALL(column_add_wide, put_wide, uint64_t)
 
-void column_read(const struct column *column, uint64_t index, size_t count, uint64_t *values)
-{
-	while (count > 0) {
-		const void *chunk = column->chunks[index >> COLUMN_CHUNK_BITS];
-		const size_t at = index & (COLUMN_CHUNK - 1), some = count < COLUMN_CHUNK - at ? count : COLUMN_CHUNK - at;
-		switch (column->width_bits) {
-		case 0:
-			for (size_t i = 0; i < some; i++)
-				values[i] = ((const uint8_t *)chunk)[at + i];
-			break;
-		case 1:
-			for (size_t i = 0; i < some; i++)
-				values[i] = ((const uint16_t *)chunk)[at + i];
-			break;
-		case 2:
-			for (size_t i = 0; i < some; i++)
-				values[i] = ((const uint32_t *)chunk)[at + i];
-			break;
-		default:
-			memcpy(values, (const uint64_t *)chunk + at, some * sizeof *values);
-		}
-		index += some;
-		values += some;
-		count -= some;
+#define READ_ALL(name, type) \
+	void name(const struct column *column, uint64_t index, size_t count, type *values) \
+	{ \
+		const unsigned width = column->width_bits; \
+		while (count > 0) { \
+			const void *chunk = column->chunks[index >> COLUMN_CHUNK_BITS]; \
+			const size_t at = index & (COLUMN_CHUNK - 1), some = count < COLUMN_CHUNK - at ? count : COLUMN_CHUNK - at; \
+			for (size_t i = 0; width == 0 && i < some; i++) \
+				values[i] = ((const uint8_t *)chunk)[at + i]; \
+			for (size_t i = 0; width == 1 && i < some; i++) \
+				values[i] = ((const uint16_t *)chunk)[at + i]; \
+			for (size_t i = 0; width == 2 && i < some; i++) \
+				values[i] = ((const uint32_t *)chunk)[at + i]; \
+			for (size_t i = 0; width == 3 && i < some; i++) \
+				values[i] = (type)((const uint64_t *)chunk)[at + i]; \
+			index += some; \
+			values += some; \
+			count -= some; \
+		} \
 	}
-}
+
+READ_ALL(column_read, uint64_t)
+READ_ALL(column_read_narrow, uint32_t)
 
 void column_release(struct column *column)
 {

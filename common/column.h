@@ -23,8 +23,9 @@ MUST_CHECK int column_add_many(struct column *column, const uint32_t *values, si
 MUST_CHECK int column_add_wide(struct column *column, const uint64_t *values, size_t count, struct error *error);
 void column_release(struct column *column);
 
-/* `count` values from `index` on, all of which exist. */
+/* `count` values from `index` on, all of which exist; the second of a column whose values are all below 2^32. */
 void column_read(const struct column *column, uint64_t index, size_t count, uint64_t *values);
+void column_read_narrow(const struct column *column, uint64_t index, size_t count, uint32_t *values);
 
 /* The value at `index` < count. */
 static inline uint64_t column_get(const struct column *column, uint64_t index)

@@ -47,35 +47,44 @@ static inline void decimal_put_word(char *to, uint64_t word)
 	memcpy(to, &word, sizeof word);
 }
 
-/* Writes `value` < 10^16 without leading zeros: up to 16 bytes may be written to. Returns what is behind it. */
-static inline char *decimal_write_short(char *to, uint64_t value)
+/* Writes `value` < 10^8 without leading zeros: eight bytes may be written to. Returns what is behind it. */
+static inline char *decimal_write_eight(char *to, uint32_t value)
 {
-	const uint64_t eight = 100000000, zeros = UINT64_C(0x3030303030303030);
-	const uint64_t high = value / eight;
-	const uint64_t digits = decimal_digits((uint32_t)(high ? high : value));
+	const uint64_t digits = decimal_digits(value);
 	const unsigned skipped = (unsigned)__builtin_ctzll(digits | UINT64_C(1) << 56) / 8;
-	decimal_put_word(to, (digits | zeros) >> 8 * skipped);
-	to += 8 - skipped;
-	if (high) {
-		decimal_put_word(to, decimal_digits((uint32_t)(value % eight)) | zeros);
-		to += 8;
-	}
-	return to;
+	decimal_put_word(to, (digits | UINT64_C(0x3030303030303030)) >> 8 * skipped);
+	return to + 8 - skipped;
 }
 
-/* Writes `value` at `to` (room for DECIMAL_TEXT_MAX bytes, no NUL). Returns what is behind it. */
+/* Exactly eight digits. */
+static inline char *decimal_pad_eight(char *to, uint32_t value)
+{
+	decimal_put_word(to, decimal_digits(value) | UINT64_C(0x3030303030303030));
+	return to + 8;
+}
+
+/* Writes `value` at `to` (room for DECIMAL_TEXT_MAX bytes, no NUL). Returns what is behind it. Times are of nine or ten
+ * digits: these have a way of their own. */
 static inline char *decimal_write(char *to, int64_t value)
 {
-	const uint64_t eight = 100000000, sixteen = eight * eight, zeros = UINT64_C(0x3030303030303030);
-	const uint64_t size = value < 0 ? 0 - (uint64_t)value : (uint64_t)value, rest = size % sixteen;
+	const uint64_t eight = 100000000;
+	uint64_t size = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
 	if (value < 0)
 		*to++ = '-';
-	if (size < sixteen)
-		return decimal_write_short(to, size);
-	to = decimal_write_short(to, size / sixteen); /* at most three digits */
-	decimal_put_word(to, decimal_digits((uint32_t)(rest / eight)) | zeros);
-	decimal_put_word(to + 8, decimal_digits((uint32_t)(rest % eight)) | zeros);
-	return to + 16;
+	if (size < eight)
+		return decimal_write_eight(to, (uint32_t)size);
+	const uint64_t high = size / eight;
+	if (high < 100) {
+		if (high >= 10)
+			*to++ = (char)('0' + high / 10);
+		*to++ = (char)('0' + high % 10);
+	} else if (high < eight) {
+		to = decimal_write_eight(to, (uint32_t)high);
+	} else {
+		to = decimal_write_eight(to, (uint32_t)(high / eight)); /* at most three digits */
+		to = decimal_pad_eight(to, (uint32_t)(high % eight));
+	}
+	return decimal_pad_eight(to, (uint32_t)(size - high * eight));
 }
 
 #endif

@@ -9,7 +9,7 @@
 #include "io_internal.h"
 #include "mem.h"
 
-enum { GZ_BUFFER = 256 << 10 };
+enum { GZ_BUFFER = 64 << 10 }; /* requests of twice this and more go past it where nothing is compressed */
 
 static int open_descriptor(const char *path, const char *name, uint64_t *size, struct error *error)
 {

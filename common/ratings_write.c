@@ -21,7 +21,7 @@ struct piece {
 	bool failed;
 };
 
-/* A short string in one piece: found and copied without a look at the map. */
+/* A short string and what is to stand behind it, in one piece: found and copied without a look at the map. */
 struct cell {
 	char text[CELL_TEXT];
 	uint8_t length;
@@ -34,35 +34,39 @@ struct strings {
 	const struct idmap *map;
 	struct cell *cells;      /* NULL: some are longer, or need quotes, or there are too many */
 	size_t longest;
+	char behind;             /* each: a comma, or the line's end */
 };
 
 struct writing {
 	const struct ratings *ratings;
 	bool wanted[PARTS];
 	struct strings users, items, rating_texts;
+	bool has_rating, has_time;
+	uint64_t first_time;
 	size_t most;             /* bytes of a row, and of what put_text writes too much */
 	struct piece *pieces;
 	uint64_t next;
 };
 
-static int look_at(const struct idmap *map, struct strings *strings, struct error *error)
+static int look_at(const struct idmap *map, char behind, struct strings *strings, struct error *error)
 {
 	bool plain = true;
-	*strings = (struct strings){.map = map};
+	*strings = (struct strings){.map = map, .behind = behind};
 	for (uint32_t id = 0; id < map->count; id++) {
 		size_t length;
 		const char *text = idmap_text(map, id, &length);
 		strings->longest = length > strings->longest ? length : strings->longest;
 		plain = plain && (map->texts == 0 || csv_is_plain(text, length, ','));
 	}
-	if (!plain || strings->longest > CELL_TEXT || map->count > CELLS_MAX)
+	if (!plain || strings->longest >= CELL_TEXT || map->count > CELLS_MAX)
 		return 0;
 	strings->cells = mem_alloc_zero(map->count, sizeof *strings->cells, error);
 	for (uint32_t id = 0; strings->cells && id < map->count; id++) {
 		size_t length;
 		const char *text = idmap_text(map, id, &length);
 		memcpy(strings->cells[id].text, text, length);
-		strings->cells[id].length = (uint8_t)length;
+		strings->cells[id].text[length] = behind;
+		strings->cells[id].length = (uint8_t)(length + 1);
 	}
 	return strings->cells ? 0 : -1;
 }
@@ -79,66 +83,83 @@ static int next_piece(void *context, size_t slot, struct error *error)
 	return piece->count > 0;
 }
 
-static inline char *put_text(char *to, const struct strings *strings, uint64_t id, char behind)
+static inline char *put_text(char *to, const struct strings *strings, uint32_t id)
 {
-	size_t length;
 	if (strings->cells) {
 		const struct cell *cell = &strings->cells[id];
 		memcpy(to, cell, sizeof *cell); /* what is too much is written over */
-		to += cell->length;
-	} else {
-		const char *text = idmap_text(strings->map, (uint32_t)id, &length);
-		to = csv_put_field(to, text, length, ',');
+		return to + cell->length;
 	}
-	*to = behind;
+	size_t length;
+	const char *text = idmap_text(strings->map, id, &length);
+	to = csv_put_field(to, text, length, ',');
+	*to = strings->behind;
 	return to + 1;
 }
 
 /* Columns of some rows. */
 struct batch {
-	uint64_t users[BATCH], items[BATCH], ratings[BATCH], times[BATCH];
+	uint32_t users[BATCH], items[BATCH], ratings[BATCH];
+	uint64_t times[BATCH];
 };
 
 static void read_batch(const struct ratings *ratings, uint64_t begin, size_t count, struct batch *batch)
 {
-	column_read(&ratings->user, begin, count, batch->users);
-	column_read(&ratings->item, begin, count, batch->items);
+	column_read_narrow(&ratings->user, begin, count, batch->users);
+	column_read_narrow(&ratings->item, begin, count, batch->items);
 	if (ratings->has_rating)
-		column_read(&ratings->rating, begin, count, batch->ratings);
+		column_read_narrow(&ratings->rating, begin, count, batch->ratings);
 	if (ratings->has_time)
 		column_read(&ratings->time, begin, count, batch->times);
 }
 
-static char *put_row(const struct writing *writing, const struct batch *batch, size_t i, char *to)
+static inline char *put_row(const struct writing *writing, const struct batch *batch, size_t i, char *to)
 {
-	const bool rating = writing->ratings->has_rating, time = writing->ratings->has_time;
-	to = put_text(to, &writing->users, batch->users[i], ',');
-	to = put_text(to, &writing->items, batch->items[i], rating || time ? ',' : '\n');
-	if (rating)
-		to = put_text(to, &writing->rating_texts, batch->ratings[i], time ? ',' : '\n');
-	if (time) {
+	to = put_text(to, &writing->users, batch->users[i]);
+	to = put_text(to, &writing->items, batch->items[i]);
+	if (writing->has_rating)
+		to = put_text(to, &writing->rating_texts, batch->ratings[i]);
+	if (writing->has_time) {
 		const uint64_t distance = (uint64_t)column_unzigzag(batch->times[i]);
-		to = decimal_write(to, (int64_t)((uint64_t)writing->ratings->first_time + distance));
+		to = decimal_write(to, (int64_t)(writing->first_time + distance));
 		*to++ = '\n';
 	}
 	return to;
 }
 
+/* Rows of one part, one behind the other, from the batch's `i` on: returns the first that is of another, or has no
+ * room. Most rows are of one part, so that this loop is where the time goes. */
+static size_t put_rows(const struct writing *writing, const struct batch *batch, const uint8_t *part, size_t i,
+                       size_t count, struct text *text)
+{
+	const struct writing settings = *writing; /* a copy, which the characters written cannot change */
+	const uint8_t own = part[i];
+	char *to = text->bytes + text->used;
+	const char *last = text->bytes + text->capacity - settings.most;
+	for (; i < count && part[i] == own && to <= last; i++) {
+		if (i + PREFETCHED < count && settings.items.cells)
+			__builtin_prefetch(&settings.items.cells[batch->items[i + PREFETCHED]]);
+		to = put_row(&settings, batch, i, to);
+	}
+	text->used = (size_t)(to - text->bytes);
+	return i;
+}
+
 static int format_batch(const struct writing *writing, struct piece *piece, uint64_t begin, size_t count)
 {
+	const uint8_t *part = writing->ratings->part + begin;
 	struct batch batch;
 	read_batch(writing->ratings, begin, count, &batch);
-	for (size_t i = 0; i < count; i++) {
-		if (writing->items.cells && i + PREFETCHED < count)
-			__builtin_prefetch(&writing->items.cells[batch.items[i + PREFETCHED]]);
-		const uint8_t part = writing->ratings->part[begin + i];
-		if (part == PART_DROPPED || !writing->wanted[part])
+	for (size_t i = 0; i < count;) {
+		if (part[i] == PART_DROPPED || !writing->wanted[part[i]]) {
+			i++;
 			continue;
-		struct text *text = &piece->parts[part];
+		}
+		struct text *text = &piece->parts[part[i]];
 		if (writing->most > text->capacity - text->used &&
 		    mem_grow((void **)&text->bytes, &text->capacity, text->used + writing->most, 1, &piece->error) < 0)
 			return -1;
-		text->used = (size_t)(put_row(writing, &batch, i, text->bytes + text->used) - text->bytes);
+		i = put_rows(writing, &batch, part, i, count, text);
 	}
 	return 0;
 }
@@ -187,13 +208,16 @@ int ratings_write(const struct ratings *ratings, struct output *const parts[PART
 {
 	const size_t all = threads ? threads : processor_count(), helpers = all > 1 ? all : 0;
 	const size_t slots = helpers ? helpers * PIECES_A_THREAD : 1;
-	struct writing writing = {.ratings = ratings};
+	const bool rating = ratings->has_rating, time = ratings->has_time;
+	struct writing writing = {.ratings = ratings, .has_rating = rating, .has_time = time,
+	                          .first_time = (uint64_t)ratings->first_time};
 	const struct relay_work work = {next_piece, format_piece, &writing};
 	struct relay *relay = NULL;
 	int result = 0, more = 0;
 	size_t slot;
-	if (look_at(&ratings->users, &writing.users, error) < 0 || look_at(&ratings->items, &writing.items, error) < 0 ||
-	    look_at(&ratings->rating_texts, &writing.rating_texts, error) < 0)
+	if (look_at(&ratings->users, ',', &writing.users, error) < 0 ||
+	    look_at(&ratings->items, rating || time ? ',' : '\n', &writing.items, error) < 0 ||
+	    look_at(&ratings->rating_texts, time ? ',' : '\n', &writing.rating_texts, error) < 0)
 		result = -1;
 	writing.most = 2 * (writing.users.longest + writing.items.longest + writing.rating_texts.longest) + 10 +
 	               DECIMAL_TEXT_MAX + sizeof(struct cell);

@@ -111,7 +111,8 @@ static void test_many_numbers(void)
 			wrong += ids[i] != numbers[i] / 7;
 	}
 	CHECK_EQUAL_U64(wrong, 0);
-	CHECK(map.count <= map.slot_count / 3 * 2 + 1 && map.slot_count <= 4 * (size_t)map.count);
+	const size_t slots = (size_t)1 << (64 - map.shift);
+	CHECK(map.count <= slots / 3 * 2 + 1 && slots <= 4 * (size_t)map.count);
 	idmap_release(&map);
 }
 
