@@ -8,14 +8,14 @@
 void rng_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4])
 {
 	uint32_t a = counter[0], b = counter[1], c = counter[2], d = counter[3], k0 = key[0], k1 = key[1];
-	for (int round = 0; round < RNG_ROUNDS; round++) {
-		uint64_t p = (uint64_t)RNG_MULTIPLIER_0 * a, q = (uint64_t)RNG_MULTIPLIER_1 * c;
+	for (int round = 0; round < 10; round++) {
+		uint64_t p = (uint64_t)0xD2511F53u * a, q = (uint64_t)0xCD9E8D57u * c;
 		a = (uint32_t)(q >> 32) ^ b ^ k0;
 		b = (uint32_t)q;
 		c = (uint32_t)(p >> 32) ^ d ^ k1;
 		d = (uint32_t)p;
-		k0 += RNG_WEYL_0;
-		k1 += RNG_WEYL_1;
+		k0 += 0x9E3779B9u;
+		k1 += 0xBB67AE85u;
 	}
 	out[0] = a;
 	out[1] = b;

@@ -35,13 +35,6 @@ static inline uint32_t rng_stream(enum rng_purpose purpose, uint32_t detail)
 	return ((uint32_t)purpose << 24) | (detail & 0xffffffu);
 }
 
-/* The numbers of Philox4x32-10, for kernels that make many blocks at once (sampler_isa.c). */
-#define RNG_MULTIPLIER_0 0xD2511F53u
-#define RNG_MULTIPLIER_1 0xCD9E8D57u
-#define RNG_WEYL_0 0x9E3779B9u
-#define RNG_WEYL_1 0xBB67AE85u
-enum { RNG_ROUNDS = 10 };
-
 /* Ten rounds of Philox4x32 on `counter` with `key`. */
 void rng_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 

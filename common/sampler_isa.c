@@ -22,63 +22,63 @@ struct stretch {
 
 /* ---- the permutation: the same as sampler_positive_at ---- */
 
-LANE_CODE n16 mix(n16 x)
+LANE_CODE vu mix(vu x)
 {
-	x = n16_xor(x, n16_right(x, 16));
-	x = n16_multiply(x, n16_set(SAMPLER_MIX_1));
-	x = n16_xor(x, n16_right(x, 13));
-	x = n16_multiply(x, n16_set(SAMPLER_MIX_2));
-	return n16_xor(x, n16_right(x, 16));
+	x = vu_xor(x, vu_right(x, 16));
+	x = vu_multiply_low(x, vu_set(SAMPLER_MIX_1));
+	x = vu_xor(x, vu_right(x, 13));
+	x = vu_multiply_low(x, vu_set(SAMPLER_MIX_2));
+	return vu_xor(x, vu_right(x, 16));
 }
 
-LANE_CODE void feistel(const struct sampler *sampler, n16 numbers[STRETCH / LANES])
+LANE_CODE void feistel(const struct sampler *sampler, vu numbers[STRETCH / LANES])
 {
 	enum { VECTORS = STRETCH / LANES };
-	const n16 low_mask = n16_set((UINT32_C(1) << sampler->low_bits) - 1);
-	const n16 high_mask = n16_set((UINT32_C(1) << sampler->high_bits) - 1);
-	n16 low[VECTORS], high[VECTORS];
+	const vu low_mask = vu_set((UINT32_C(1) << sampler->low_bits) - 1);
+	const vu high_mask = vu_set((UINT32_C(1) << sampler->high_bits) - 1);
+	vu low[VECTORS], high[VECTORS];
 	for (int v = 0; v < VECTORS; v++) {
-		low[v] = n16_and(numbers[v], low_mask);
-		high[v] = n16_right(numbers[v], sampler->low_bits);
+		low[v] = vu_and(numbers[v], low_mask);
+		high[v] = vu_right(numbers[v], sampler->low_bits);
 	}
 	for (int round = 0; round < SAMPLER_ROUNDS; round += 2) {
-		const n16 first = n16_set(sampler->round_keys[round]), second = n16_set(sampler->round_keys[round + 1]);
+		const vu first = vu_set(sampler->round_keys[round]), second = vu_set(sampler->round_keys[round + 1]);
 		for (int v = 0; v < VECTORS; v++)
-			high[v] = n16_and(n16_xor(high[v], mix(n16_xor(low[v], first))), high_mask);
+			high[v] = vu_and(vu_xor(high[v], mix(vu_xor(low[v], first))), high_mask);
 		for (int v = 0; v < VECTORS; v++)
-			low[v] = n16_and(n16_xor(low[v], mix(n16_xor(high[v], second))), low_mask);
+			low[v] = vu_and(vu_xor(low[v], mix(vu_xor(high[v], second))), low_mask);
 	}
 	for (int v = 0; v < VECTORS; v++)
-		numbers[v] = n16_or(n16_left(high[v], sampler->low_bits), low[v]);
+		numbers[v] = vu_or(vu_left(high[v], sampler->low_bits), low[v]);
 }
 
 /* The positives at `count` places from `first` on; the rest of the stretch repeats the first of them. */
 LANE_CODE void find_positives(const struct sampler *sampler, uint64_t first, size_t count, uint32_t *positives)
 {
 	enum { VECTORS = STRETCH / LANES };
-	const n16 all = n16_set((uint32_t)sampler->known->count);
-	n16 numbers[VECTORS];
+	const vu all = vu_set((uint32_t)sampler->known->count);
+	vu numbers[VECTORS];
 	uint32_t outside[VECTORS], any;
 	for (size_t i = 0; i < STRETCH; i++)
 		positives[i] = (uint32_t)(first + (i < count ? i : 0));
 	for (int v = 0; v < VECTORS; v++) {
-		numbers[v] = n16_load(positives + v * LANES);
+		numbers[v] = vu_load(positives + v * LANES);
 		outside[v] = 0xffff;
 	}
 	do { /* on, until none is outside */
-		n16 next[VECTORS];
+		vu next[VECTORS];
 		any = 0;
 		for (int v = 0; v < VECTORS; v++)
 			next[v] = numbers[v];
 		feistel(sampler, next);
 		for (int v = 0; v < VECTORS; v++) {
-			numbers[v] = n16_choose(outside[v], numbers[v], next[v]);
-			outside[v] &= ~n16_below(numbers[v], all) & 0xffff;
+			numbers[v] = vu_choose(outside[v], numbers[v], next[v]);
+			outside[v] &= ~vu_below(numbers[v], all) & 0xffff;
 			any |= outside[v];
 		}
 	} while (any);
 	for (int v = 0; v < VECTORS; v++)
-		n16_store(positives + v * LANES, numbers[v]);
+		vu_store(positives + v * LANES, numbers[v]);
 	for (size_t i = 0; i < STRETCH; i++) {
 		__builtin_prefetch(&sampler->users[positives[i]]);
 		__builtin_prefetch(&sampler->known->item_ids[positives[i]]);
@@ -87,57 +87,43 @@ LANE_CODE void find_positives(const struct sampler *sampler, uint64_t first, siz
 
 /* ---- random words: the same as rng_block ---- */
 
-LANE_CODE void philox(const struct sampler *sampler, n16 index, uint32_t block, n16 words[WORDS])
+LANE_CODE void draw_words(const struct sampler *sampler, vu index, uint32_t block, vu words[WORDS])
 {
-	uint32_t key0 = (uint32_t)sampler->options.seed, key1 = (uint32_t)(sampler->options.seed >> 32);
-	const n16 first = n16_set(RNG_MULTIPLIER_0), second = n16_set(RNG_MULTIPLIER_1);
-	n16 a = index, b = n16_set(0), c = n16_set(block), d = n16_set(rng_stream(RNG_NEGATIVE, sampler->epoch));
-	for (int round = 0; round < RNG_ROUNDS; round++) {
-		n16 p_low, q_low;
-		const n16 p = n16_multiply_wide(a, first, &p_low), q = n16_multiply_wide(c, second, &q_low);
-		a = n16_xor(n16_xor(q, b), n16_set(key0));
-		b = q_low;
-		c = n16_xor(n16_xor(p, d), n16_set(key1));
-		d = p_low;
-		key0 += RNG_WEYL_0;
-		key1 += RNG_WEYL_1;
-	}
-	words[0] = a;
-	words[1] = b;
-	words[2] = c;
-	words[3] = d;
+	words[0] = index;
+	words[1] = vu_set(0);
+	words[2] = vu_set(block);
+	words[3] = vu_set(rng_stream(RNG_NEGATIVE, sampler->epoch));
+	random_words(sampler->options.seed, words);
 }
 
 /* ---- tries ---- */
 
 /* The item that a word falls on, as rng_scale has it; with weights a second word is the alias table's coin. */
-LANE_CODE n16 item_of(const struct sampler *sampler, n16 word, n16 coin)
+LANE_CODE vu item_of(const struct sampler *sampler, vu word, vu coin)
 {
-	n16 low;
-	const n16 item = n16_multiply_wide(word, n16_set(sampler->known->items), &low);
+	const vu item = vu_multiply_high(word, vu_set(sampler->known->items));
 	if (!sampler->alias_least)
 		return item;
-	const uint32_t keeps = n16_below(n16_right(coin, 8), n16_gather(sampler->alias_least, item));
-	return n16_choose(keeps, n16_gather(sampler->alias_other, item), item);
+	const uint32_t keeps = vu_below(vu_right(coin, 8), vu_gather(sampler->alias_least, item));
+	return vu_choose(keeps, vu_gather(sampler->alias_other, item), item);
 }
 
 /* Bit i: the user knows the item. */
-LANE_CODE uint32_t known_by_bitmap(const struct sampler *sampler, n16 user, n16 item)
+LANE_CODE uint32_t known_by_bitmap(const struct sampler *sampler, vu user, vu item)
 {
-	const n16 row = n16_multiply(user, n16_set(sampler->bitmap_stride));
-	const n16 word = n16_gather(sampler->bitmap, n16_add(row, n16_right(item, 5)));
-	return n16_some(n16_and(n16_right_each(word, n16_and(item, n16_set(31))), n16_set(1)));
+	const vu row = vu_multiply_low(user, vu_set(sampler->bitmap_stride));
+	const vu word = vu_gather(sampler->bitmap, vu_add(row, vu_right(item, 5)));
+	return vu_some(vu_and(vu_right_each(word, vu_and(item, vu_set(31))), vu_set(1)));
 }
 
 /* Bit i: the user may know the item. */
-LANE_CODE uint32_t known_by_filter(const struct sampler *sampler, n16 start, n16 width, n16 item)
+LANE_CODE uint32_t known_by_filter(const struct sampler *sampler, vu start, vu width, vu item)
 {
-	n16 low;
-	const n16 place = n16_multiply_wide(n16_multiply(item, n16_set(SAMPLER_FILTER_WORD)), width, &low);
-	const n16 word = n16_gather(sampler->filter, n16_add(start, place));
-	const n16 bits = n16_right(n16_multiply(item, n16_set(SAMPLER_FILTER_BITS)), 22);
-	const n16 both = n16_and(n16_right_each(word, n16_and(bits, n16_set(31))), n16_right_each(word, n16_right(bits, 5)));
-	return n16_some(n16_and(both, n16_set(1)));
+	const vu place = vu_multiply_high(vu_multiply_low(item, vu_set(SAMPLER_FILTER_WORD)), width);
+	const vu word = vu_gather(sampler->filter, vu_add(start, place));
+	const vu bits = vu_right(vu_multiply_low(item, vu_set(SAMPLER_FILTER_BITS)), 22);
+	const vu both = vu_and(vu_right_each(word, vu_and(bits, vu_set(31))), vu_right_each(word, vu_right(bits, 5)));
+	return vu_some(vu_and(both, vu_set(1)));
 }
 
 /* Leaves of the suspects in stretch->known those whom a search finds; their rows are brought on the way first. */
@@ -169,15 +155,15 @@ LANE_CODE unsigned try_block(const struct sampler *sampler, struct stretch *stre
 	for (unsigned t = 0; t < tries; t++)
 		stretch->known[t] = 0;
 	for (size_t i = 0; i < count; i += LANES) {
-		n16 words[WORDS];
-		philox(sampler, n16_load(stretch->positives + i), block, words);
+		vu words[WORDS];
+		draw_words(sampler, vu_load(stretch->positives + i), block, words);
 		for (unsigned t = 0; t < tries; t++) {
-			const n16 item = sampler->alias_least ? item_of(sampler, words[2 * t], words[2 * t + 1])
+			const vu item = sampler->alias_least ? item_of(sampler, words[2 * t], words[2 * t + 1])
 			                                      : item_of(sampler, words[t], words[t]);
-			n16_store(&stretch->tries[t][i], item);
+			vu_store(&stretch->tries[t][i], item);
 			const uint32_t known =
-				sampler->bitmap   ? known_by_bitmap(sampler, n16_load(stretch->users + i), item)
-				: sampler->filter ? known_by_filter(sampler, n16_load(stretch->starts + i), n16_load(stretch->widths + i), item)
+				sampler->bitmap   ? known_by_bitmap(sampler, vu_load(stretch->users + i), item)
+				: sampler->filter ? known_by_filter(sampler, vu_load(stretch->starts + i), vu_load(stretch->widths + i), item)
 				                  : 0xffff;
 			stretch->known[t] |= (uint64_t)known << i;
 		}
