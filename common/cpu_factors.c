@@ -72,9 +72,8 @@ void cpu_factors_gather(struct backend_state *state, enum side_name which, const
 {
 	const struct side *side = &state->sides[which];
 	const struct matrix *table = &state->values.matrices[side->factors];
-	for (size_t r = first; r < first + count; r++)
-		memcpy(side->factor_inputs + r * table->stride, table->values + (size_t)index->rows[r] * table->stride,
-		       table->stride * sizeof(float));
+	state->kernels->gather(table->values, table->stride, index->rows + first, count,
+	                       side->factor_inputs + first * table->stride);
 }
 
 static struct factor_rows batch_rows(const struct backend_state *state)
@@ -120,6 +119,8 @@ void cpu_factors_step(struct backend_state *state, enum side_name which, const s
 	void (*row_gradient)(const struct factor_rows *, const float *, const uint32_t *, size_t, const uint32_t *, float *) =
 		which == SIDE_USER ? state->factor_kernels->user_gradient : state->factor_kernels->item_gradient;
 	for (size_t r = first; r < first + count; r++) {
+		if (r + 1 < first + count && !side->factor_gradients)
+			cpu_read_ahead(state, (size_t)side->factors, index->rows[r + 1]);
 		const size_t at = (size_t)index->rows[r] * table->stride, fixed = part->fixed[which];
 		float *gradient = side->factor_gradients ? side->factor_gradients + at : worker->factor_rows;
 		row_gradient(&rows, state->logits, index->uses + index->starts[r],

@@ -233,6 +233,8 @@ int cpu_ials_train(struct backend_state *state, const struct train_span *span, s
 /* cpu_train.c */
 /* Adam's constants for the state's step. */
 void cpu_set_adam(struct backend_state *state, double rate);
+/* Asks for what Adam is about to change: a row of a table and of its moments. */
+void cpu_read_ahead(const struct backend_state *state, size_t matrix, size_t row);
 int cpu_train(struct backend_state *state, const struct train_span *span, struct train_result *result,
               struct error *error);
 

@@ -172,6 +172,15 @@ static void sum_uses(struct backend_state *state, enum side_name which, const st
 	}
 }
 
+void cpu_read_ahead(const struct backend_state *state, size_t matrix, size_t row)
+{
+	const struct matrix *tables[] = {&state->values.matrices[matrix], &state->moment1.matrices[matrix],
+	                                 &state->moment2.matrices[matrix]};
+	for (size_t t = 0; t < COUNT_OF(tables); t++)
+		for (size_t n = 0; n < tables[t]->stride; n += MODEL_LANES)
+			__builtin_prefetch(tables[t]->values + row * tables[t]->stride + n, 1);
+}
+
 /* Adam on rows of an embedding table, from the gradients [count][stride]. */
 static void step_embeddings(struct backend_state *state, const struct side *side, const uint32_t *ids, size_t count,
                             const float *gradients)
@@ -181,9 +190,8 @@ static void step_embeddings(struct backend_state *state, const struct side *side
 	                   state->moment2.matrices[side->matrix].values};
 	for (size_t r = 0; r < count; r++) {
 		const size_t at = ids[r] * stride;
-		for (size_t t = 0; t < COUNT_OF(tables) && r + ROWS_AHEAD < count; t++)
-			for (size_t n = 0; n < stride; n += MODEL_LANES)
-				__builtin_prefetch(tables[t] + ids[r + ROWS_AHEAD] * stride + n);
+		if (r + ROWS_AHEAD < count)
+			cpu_read_ahead(state, side->matrix, ids[r + ROWS_AHEAD]);
 		if (side->gradients)
 			memcpy(side->gradients + at, gradients + r * stride, stride * sizeof(float));
 		else
