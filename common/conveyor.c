@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "cancel.h"
 #include "mem.h"
 
 struct conveyor {
@@ -18,20 +19,10 @@ struct conveyor {
 	pthread_cond_t more, less; /* for the thread: sent has grown; for the caller: done has */
 };
 
-static int work_off(struct conveyor *conveyor, size_t slot)
-{
-	int before;
-	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &before);
-	int result = conveyor->work(conveyor->context, slot, &conveyor->error);
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
-	return result;
-}
-
 static void *thread_run(void *argument)
 {
 	struct conveyor *conveyor = argument;
-	int before;
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+	cancel_refuse();
 	pthread_mutex_lock(&conveyor->lock);
 	while (!conveyor->ending && !conveyor->failed) {
 		if (conveyor->done == conveyor->sent) {
@@ -40,7 +31,7 @@ static void *thread_run(void *argument)
 		}
 		const size_t slot = conveyor->done % conveyor->slots;
 		pthread_mutex_unlock(&conveyor->lock);
-		const int result = work_off(conveyor, slot);
+		const int result = cancel_allow_during(conveyor->work, conveyor->context, slot, &conveyor->error);
 		pthread_mutex_lock(&conveyor->lock);
 		conveyor->done++;
 		conveyor->failed = result < 0;

@@ -21,8 +21,7 @@ static int open_descriptor(const char *path, const char *name, uint64_t *size, s
 		close(fd);
 		return error_set(error, CODE_NO_INPUT, "%s: is a folder, expected a file", name);
 	}
-	if (S_ISFIFO(status.st_mode))
-		(void)fcntl(fd, F_SETPIPE_SZ, PIPE_BYTES); /* fewer turns to wait for one another; fine where it is refused */
+	widen_pipe(fd);
 	*size = S_ISREG(status.st_mode) ? (uint64_t)status.st_size : 0;
 	return fd;
 }

@@ -65,7 +65,7 @@ static int open_direct(struct output *output, const char *path, bool is_stdout, 
 	output->fd = is_stdout ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3) : open(path, O_WRONLY | O_CLOEXEC);
 	if (output->fd < 0)
 		return error_set_errno(error, CODE_CANNOT_CREATE, errno, "%s: cannot open for writing", output->path);
-	(void)fcntl(output->fd, F_SETPIPE_SZ, PIPE_BYTES); /* where it is a pipe */
+	widen_pipe(output->fd);
 	return 0;
 }
 
@@ -158,7 +158,7 @@ int output_flush(struct output *output, struct error *error)
 {
 	size_t used = output->used;
 	output->used = 0;
-	return write_fully(output, output->buffer, used, NULL, 0, error);
+	return write_fully(output, output->buffer, used, output->buffer, 0, error);
 }
 
 int output_write(struct output *output, const void *bytes, size_t size, struct error *error)
@@ -171,7 +171,8 @@ int output_write(struct output *output, const void *bytes, size_t size, struct e
 	}
 	if (size > OUTPUT_BUFFER - output->used && output_flush(output, error) < 0)
 		return -1;
-	memcpy(output->buffer + output->used, bytes, size);
+	if (size > 0) /* `bytes` of nothing may be NULL */
+		memcpy(output->buffer + output->used, bytes, size);
 	output->used += size;
 	return 0;
 }

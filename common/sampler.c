@@ -187,7 +187,8 @@ int sampler_init(struct sampler *sampler, const struct interactions *known, cons
 	*sampler = (struct sampler){.known = known, .options = *options};
 	if (isa_find("auto", &isa, error) < 0)
 		return -1;
-	sampler->fill = fills[isa];
+	/* The others look items up by signed numbers of 32 bits. */
+	sampler->fill = fills[known->items > INT32_MAX ? ISA_PORTABLE : isa];
 	if (known->count == 0)
 		return error_set(error, CODE_DATA, "there are no interactions to sample from");
 	if (known->count > UINT32_MAX)
