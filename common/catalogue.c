@@ -97,6 +97,21 @@ static int parse_genres(struct catalogue *catalogue, const struct csv_field *fie
 	return 0;
 }
 
+/* The year of "Toy Story (1995)": the last brackets, when they hold four digits; else 0. */
+static uint16_t title_year(const char *title)
+{
+	const char *open = strrchr(title, '(');
+	unsigned year = 0;
+	if (!open || strlen(open) < 6 || open[5] != ')')
+		return 0;
+	for (int i = 1; i <= 4; i++) {
+		if (open[i] < '0' || open[i] > '9')
+			return 0;
+		year = 10 * year + (unsigned)(open[i] - '0');
+	}
+	return (uint16_t)year;
+}
+
 static uint64_t parse_flags(const struct csv_reader *reader, int first)
 {
 	uint64_t genres = 0;
@@ -123,6 +138,7 @@ static int take_line(struct catalogue *catalogue, const struct csv_reader *reade
 	                                        : mem_copy_text(title->text, title->length, error);
 	if (!catalogue->titles[item])
 		return -1;
+	catalogue->years[item] = title_year(catalogue->titles[item]);
 	if (layout->flags)
 		catalogue->genres[item] = parse_flags(reader, layout->genres);
 	else if (layout->genres >= 0 && (size_t)layout->genres < reader->field_count)
@@ -167,8 +183,9 @@ int catalogue_read(struct catalogue *catalogue, const char *path, const char *ge
 	enum csv_verdict verdict = CSV_END;
 	*catalogue = (struct catalogue){.items = map->count};
 	catalogue->titles = mem_alloc_zero(map->count, sizeof *catalogue->titles, error);
+	catalogue->years = mem_alloc_zero(map->count, sizeof *catalogue->years, error);
 	catalogue->genres = mem_alloc_zero(map->count, sizeof *catalogue->genres, error);
-	if (!catalogue->titles || !catalogue->genres)
+	if (!catalogue->titles || !catalogue->years || !catalogue->genres)
 		return -1;
 	int result = csv_open(&reader, path, NULL, error);
 	if (result == 0)
@@ -191,6 +208,7 @@ void catalogue_release(struct catalogue *catalogue)
 	for (size_t g = 0; g < catalogue->genre_count; g++)
 		mem_free(catalogue->genre_names[g]);
 	mem_free(catalogue->titles);
+	mem_free(catalogue->years);
 	mem_free(catalogue->genres);
 	*catalogue = (struct catalogue){0};
 }

@@ -13,6 +13,7 @@ enum { GENRES_MAX = 64 };
 struct catalogue {
 	uint32_t items;
 	char **titles;           /* of each dense id, UTF-8; NULL where the file has none */
+	uint16_t *years;         /* of "Toy Story (1995)": the last four digits in brackets; 0 where there are none */
 	uint64_t *genres;        /* a bit a genre */
 	char *genre_names[GENRES_MAX];
 	size_t genre_count;

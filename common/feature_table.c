@@ -9,25 +9,10 @@
 
 enum { FIRST_DECADE = 1890, DECADES = 16 };
 
-/* The year of "Toy Story (1995)": the last four digits in brackets; 0 where there is none. */
-static unsigned title_year(const char *title)
-{
-	const char *open = title ? strrchr(title, '(') : NULL;
-	unsigned year = 0;
-	if (!open || strlen(open) < 6 || open[5] != ')')
-		return 0;
-	for (int i = 1; i <= 4; i++) {
-		if (open[i] < '0' || open[i] > '9')
-			return 0;
-		year = 10 * year + (unsigned)(open[i] - '0');
-	}
-	return year;
-}
-
 /* Writes the features of one item, room for GENRES_MAX + 1; returns how many. */
 static uint32_t item_features(const struct catalogue *catalogue, uint32_t item, uint32_t *features)
 {
-	const unsigned year = title_year(catalogue->titles[item]);
+	const unsigned year = catalogue->years[item];
 	const uint32_t genres = (uint32_t)catalogue->genre_count;
 	uint32_t count = 0;
 	for (uint32_t g = 0; g < genres; g++)

@@ -138,23 +138,27 @@ static void genre_affinity(const struct rerank_context *context, const struct li
 	}
 }
 
-/* The model's score and the user's own affinity to the item's genres, both standardised over the list. Equal
- * model scores stay tied when the genres do not tell them apart; a constant model is left as it is. */
-static int by_affinity(struct rerank_context *context, struct list *list, struct error *error)
+void rerank_add(struct rerank_context *context, struct list *list, double *values)
 {
-	double *affinity = mem_alloc(list->count, sizeof *affinity, error);
-	if (!affinity)
-		return -1;
 	bool constant = true;
 	for (uint32_t i = 0; i < list->count; i++) {
 		context->values[i] = (double)list->scores[i];
 		constant = constant && list->scores[i] == list->scores[0];
 	}
-	genre_affinity(context, list, affinity);
 	rerank_standardise(context->values, list->count);
-	rerank_standardise(affinity, list->count);
+	rerank_standardise(values, list->count);
 	for (uint32_t i = 0; i < list->count && !constant; i++)
-		list->scores[i] = (float)(context->values[i] + context->weight * affinity[i]);
+		list->scores[i] = (float)(context->values[i] + context->weight * values[i]);
+}
+
+/* The model's score and the user's own affinity to the item's genres. */
+static int by_affinity(struct rerank_context *context, struct list *list, struct error *error)
+{
+	double *affinity = mem_alloc(list->count, sizeof *affinity, error);
+	if (!affinity)
+		return -1;
+	genre_affinity(context, list, affinity);
+	rerank_add(context, list, affinity);
 	mem_free(affinity);
 	return 0;
 }
@@ -221,13 +225,15 @@ static int by_blocklist(struct rerank_context *context, struct list *list, struc
 }
 
 static const struct rerank_stage stages[] = {
-	{"none", keep_order, false, false, false},
-	{"popularity", by_popularity, false, false, false},
-	{"affinity", by_affinity, true, true, false},
-	{"mmr", by_mmr, true, false, false},
-	{"calibration", rerank_by_calibration, true, true, false},
-	{"tail", rerank_by_tail, false, true, false},
-	{"blocklist", by_blocklist, false, false, true},
+	{.name = "none", .apply = keep_order},
+	{.name = "popularity", .apply = by_popularity},
+	{.name = "similarity", .apply = rerank_by_similarity, .needs_known = true, .needs_similarity = true},
+	{.name = "blend", .apply = rerank_by_blend, .needs_blend = true},
+	{.name = "affinity", .apply = by_affinity, .needs_catalogue = true, .needs_known = true},
+	{.name = "mmr", .apply = by_mmr, .needs_catalogue = true},
+	{.name = "calibration", .apply = rerank_by_calibration, .needs_catalogue = true, .needs_known = true},
+	{.name = "tail", .apply = rerank_by_tail, .needs_known = true},
+	{.name = "blocklist", .apply = by_blocklist, .needs_blocklist = true},
 };
 
 const struct rerank_stage *rerank_find(const char *name)
@@ -251,6 +257,9 @@ void rerank_release(struct rerank_context *context)
 {
 	mem_free(context->values);
 	mem_free(context->order);
+	mem_free(context->signal_values);
+	signal_room_release(&context->room);
 	context->values = NULL;
 	context->order = NULL;
+	context->signal_values = NULL;
 }

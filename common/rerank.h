@@ -6,16 +6,18 @@
 #ifndef RECPIPE_RERANK_H
 #define RECPIPE_RERANK_H
 
+#include "blend.h"
 #include "catalogue.h"
 #include "compat.h"
 #include "error.h"
 #include "interactions.h"
 #include "popularity.h"
 #include "records.h"
+#include "signals.h"
 
 struct rerank_context {
 	size_t depth;                      /* popularity, mmr, calibration, tail: how far down they reorder */
-	double weight;                     /* affinity: of the genres beside the model's score */
+	double weight;                     /* affinity, similarity: of theirs beside the model's score */
 	double lambda;                     /* mmr: 1 is the model's order, 0 diversity alone */
 	double calibration, tail;          /* those: 0 is the model's order, 1 the user's mix alone */
 	struct popularity_levels levels;   /* tail: of known->popularity */
@@ -23,16 +25,22 @@ struct rerank_context {
 	const struct catalogue *catalogue; /* affinity, mmr, calibration */
 	const struct interactions *known;  /* affinity, calibration, tail: what the users interacted with */
 	const uint8_t *blocked;            /* blocklist: a flag an item */
-	/* Room for a list, grown by rerank_apply. */
+	const struct signal_sources *sources; /* similarity, blend */
+	const struct blend *blend;
+	const struct list *with;           /* blend: the further lists of the same user (signals_values) */
+	/* Room for a list, grown by rerank_apply. A context serves one thread; a copy of a new one serves another. */
 	double *values;
 	uint32_t *order;
 	size_t values_capacity, order_capacity;
+	float *signal_values;
+	size_t signal_capacity;
+	struct signal_room room;
 };
 
 struct rerank_stage {
 	const char *name;
 	int (*apply)(struct rerank_context *context, struct list *list, struct error *error);
-	bool needs_catalogue, needs_known, needs_blocklist;
+	bool needs_catalogue, needs_known, needs_blocklist, needs_similarity, needs_blend;
 };
 
 const struct rerank_stage *rerank_find(const char *name); /* NULL when there is none */

@@ -91,22 +91,31 @@ static bool is_full(const struct similarity *similarity, size_t count)
 	return count + 1 == similarity->items;
 }
 
+/* scores += factor * row `item`. */
+static void add_row(const struct similarity *similarity, size_t item, float factor, float *scores)
+{
+	const uint64_t begin = similarity->offsets[item];
+	const size_t length = (size_t)(similarity->offsets[item + 1] - begin);
+	const float *weights = similarity->weights + begin;
+	const uint32_t *neighbours = similarity->neighbours + begin;
+	if (is_full(similarity, length)) {
+		similarity->kernels->add(scores, weights, factor, item);
+		similarity->kernels->add(scores + item + 1, weights + item, factor, length - item);
+		return;
+	}
+	for (size_t k = 0; k < length; k++)
+		scores[neighbours[k]] += factor * weights[k];
+}
+
+void similarity_scores_weighted(const struct similarity *similarity, const uint32_t *history,
+                                const float *history_weights, size_t count, float *scores)
+{
+	memset(scores, 0, similarity->items * sizeof *scores);
+	for (size_t h = 0; h < count && history[h] < similarity->items; h++)
+		add_row(similarity, history[h], history_weights ? history_weights[h] : 1, scores);
+}
+
 void similarity_scores(const struct similarity *similarity, const uint32_t *history, size_t count, float *scores)
 {
-	const size_t items = similarity->items;
-	memset(scores, 0, items * sizeof *scores);
-	for (size_t h = 0; h < count && history[h] < items; h++) {
-		const size_t item = history[h];
-		const uint64_t begin = similarity->offsets[item];
-		const size_t length = (size_t)(similarity->offsets[item + 1] - begin);
-		const float *weights = similarity->weights + begin;
-		const uint32_t *neighbours = similarity->neighbours + begin;
-		if (is_full(similarity, length)) {
-			similarity->kernels->add(scores, weights, item);
-			similarity->kernels->add(scores + item + 1, weights + item, items - item - 1);
-			continue;
-		}
-		for (size_t k = 0; k < length; k++)
-			scores[neighbours[k]] += weights[k];
-	}
+	similarity_scores_weighted(similarity, history, NULL, count, scores);
 }

@@ -35,6 +35,10 @@ void similarity_use(struct similarity *similarity, enum isa isa);
  * are left out) say of each item. Single precision, one addition a weight, in the order of the history. */
 void similarity_scores(const struct similarity *similarity, const uint32_t *history, size_t count, float *scores);
 
+/* The same with what history[h] says multiplied by history_weights[h] before it is added; NULL: all 1. */
+void similarity_scores_weighted(const struct similarity *similarity, const uint32_t *history,
+                                const float *history_weights, size_t count, float *scores);
+
 /* ---- records: parts of rows (docs/formats.md) ---- */
 
 struct similarity_part {

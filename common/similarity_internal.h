@@ -26,9 +26,8 @@ size_t similarity_write_bytes(uint32_t items, const struct similarity_options *o
 MUST_CHECK int similarity_make_ease(const struct interactions *interactions, const struct similarity_options *options,
                                     struct pool *pool, struct stream_writer *writer, struct similarity_times *times,
                                     struct error *error);
-MUST_CHECK int similarity_make_cosine(const struct interactions *interactions,
-                                      const struct similarity_options *options, struct pool *pool,
-                                      struct stream_writer *writer, struct similarity_times *times,
-                                      struct error *error);
+MUST_CHECK int similarity_make_cosine(const struct histories *histories, const struct similarity_options *options,
+                                      struct pool *pool, struct stream_writer *writer,
+                                      struct similarity_times *times, struct error *error);
 
 #endif

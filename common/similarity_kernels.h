@@ -5,8 +5,8 @@
 #include "compat.h"
 
 struct similarity_kernels {
-	/* sums[i] += weights[i] for i in [0, count). */
-	void (*add)(float *sums, const float *weights, size_t count);
+	/* sums[i] += factor * weights[i] for i in [0, count): the product is rounded, then the sum. */
+	void (*add)(float *sums, const float *weights, float factor, size_t count);
 };
 
 #endif

@@ -190,12 +190,12 @@ int similarity_write_all(const struct weigher *weigher, const struct similarity_
 	return result;
 }
 
-int similarity_make(const struct interactions *interactions, const struct similarity_options *options,
+int similarity_make(const struct histories *histories, const struct similarity_options *options,
                     struct pool *pool, struct stream_writer *writer, struct similarity_times *times,
                     struct error *error)
 {
 	*times = (struct similarity_times){0};
 	return options->method == SIMILARITY_EASE
-	               ? similarity_make_ease(interactions, options, pool, writer, times, error)
-	               : similarity_make_cosine(interactions, options, pool, writer, times, error);
+	               ? similarity_make_ease(&histories->interactions, options, pool, writer, times, error)
+	               : similarity_make_cosine(histories, options, pool, writer, times, error);
 }

@@ -9,8 +9,8 @@ struct options {
 	const char *out, *isa;
 	int method;
 	double regularization, dropout, shrinkage;
-	int64_t top, items_max, memory, threads;
-	bool quiet;
+	int64_t top, items_max, window, memory, threads;
+	bool forward, quiet;
 };
 
 static const char *const methods[] = {[SIMILARITY_EASE] = "ease", [SIMILARITY_COSINE] = "cosine", NULL};
@@ -29,6 +29,11 @@ static const struct option_spec table[] = {
 	 "random; 0: none.", 0, 0.99, NULL},
 	{'s', "shrinkage", OPTION_REAL, AT(shrinkage), "X",
 	 "cosine: added to the length, so that few shared users count for less.", 0, 1e12, NULL},
+	{'w', "window", OPTION_INT, AT(window), "N",
+	 "cosine: of the users of two items, count those whose history has them at most N places apart, in the order of "
+	 "time, ties by item; 0: anywhere.", 0, 4e9, NULL},
+	{'f', "forward", OPTION_FLAG, AT(forward), NULL,
+	 "cosine: count those whose history has the row's item before the column's: what follows what.", 0, 0, NULL},
 	{'n', "top", OPTION_INT, AT(top), "N",
 	 "Keep the N weights largest in magnitude of those that speak for an item; 0: all. EASE is best with all, cosine with about "
 	 "50.", 0, 4e9, NULL},
@@ -54,12 +59,15 @@ static const struct tool_spec tool = {
 		"of a history speaks for every other item; score --similarity ranks by the sum over a user's history. "
 		"Nothing about users is kept, so it serves users who came later as well.\n\n"
 		"EASE inverts a matrix of items by items: 4 bytes times the square of their number, and the cube of it in "
-		"operations. 3,700 items take a second, 20,000 take 1.7 GiB and minutes. It begins only when that fits into "
-		"memory, and says how many items would.",
+		"operations. 3,700 items take a second, 20,000 take 1.7 GiB and minutes. Where users are few enough beside items "
+		"for that to be less work, it inverts one of users by users instead: the same weights up to rounding. It begins "
+		"only when that fits into memory, and says how many items would.",
 	.examples =
 		"item-sim -o ease.rec train.rec\n  EASE with its defaults.\n"
 		"item-sim --method cosine --top 50 -o knn.rec train.rec\n"
 		"  Item-to-item nearest neighbours, 50 for each item.\n"
+		"item-sim --method cosine --window 5 --forward -o next.rec train.rec\n"
+		"  What comes within five items of which.\n"
 		"score --similarity ease.rec --history train.rec lists.rec | metrics\n  What they are worth.",
 	.see_also = "score(1), rerank(1), recdump(1)",
 	.options = table,
@@ -75,7 +83,7 @@ struct run {
 	const struct options *options;
 	struct similarity_options similarity;
 	struct stream_info info;
-	struct interactions interactions;
+	struct histories histories;
 	struct pool *pool;
 	struct output output;
 	struct stream_writer writer;
@@ -89,7 +97,8 @@ static int check_options(const struct operands *operands, const struct options *
 		int method;
 	} of_method[] = {
 		{"regularization", SIMILARITY_EASE}, {"dropout", SIMILARITY_EASE}, {"items-max", SIMILARITY_EASE},
-		{"memory", SIMILARITY_EASE},         {"shrinkage", SIMILARITY_COSINE},
+		{"memory", SIMILARITY_EASE},         {"shrinkage", SIMILARITY_COSINE}, {"window", SIMILARITY_COSINE},
+		{"forward", SIMILARITY_COSINE},
 	};
 	for (size_t i = 0; i < COUNT_OF(of_method); i++)
 		if (o->method != of_method[i].method && option_given(&tool, operands, of_method[i].name))
@@ -114,6 +123,8 @@ static int prepare(struct run *run, struct error *error)
 		.regularization = o->regularization,
 		.dropout = o->dropout,
 		.shrinkage = o->shrinkage,
+		.window = (uint32_t)o->window,
+		.forward = o->forward,
 		.top = (uint32_t)o->top,
 		.items_max = (uint32_t)o->items_max,
 		.memory = memory_limit(o),
@@ -125,13 +136,28 @@ static int prepare(struct run *run, struct error *error)
 	return run->pool ? 0 : -1;
 }
 
+/* With times only where they are needed: they take more than the rest. */
+static int read_files(struct run *run, const struct operands *operands, struct error *error)
+{
+	const char *const *files = (const char *const *)operands->items;
+	if (!similarity_needs_times(&run->similarity))
+		return interactions_read_known(&run->histories.interactions, files, operands->count, files[0], &run->info,
+		                               NULL, error);
+	int result = histories_read(&run->histories, files, operands->count, files[0], &run->info, error);
+	if (result == 0 && !run->histories.times)
+		result = error_set(error, CODE_DATA,
+		                   "%s%s: interactions without times (\"has_time\": false), --window and --forward need them",
+		                   files[0], operands->count > 1 ? " and others" : "");
+	return result;
+}
+
 static int open_writer(struct run *run, struct error *error)
 {
 	static const char *const skip[] = {"out", "memory", "threads", "isa", "quiet", NULL};
 	const struct options *o = run->options;
 	char described[512], digest[INTERACTIONS_DIGEST_SIZE];
 	options_describe(&tool, o, skip, described, sizeof described);
-	interactions_digest(&run->interactions, digest);
+	interactions_digest(&run->histories.interactions, digest);
 	json_t *metadata = records_metadata(tool.name, described, &run->info, error);
 	if (!metadata)
 		return -1;
@@ -142,6 +168,8 @@ static int open_writer(struct run *run, struct error *error)
 		json_object_set_new(metadata, "items_max", json_integer(o->items_max));
 	} else {
 		json_object_set_new(metadata, "shrinkage", json_real(o->shrinkage));
+		json_object_set_new(metadata, "window", json_integer(o->window));
+		json_object_set_new(metadata, "forward", json_boolean(o->forward));
 	}
 	json_object_set_new(metadata, "top", json_integer(o->top));
 	json_object_set_new(metadata, "known", json_string(digest));
@@ -158,8 +186,8 @@ static void tell(const struct run *run)
 	if (run->options->quiet)
 		return;
 	if (run->options->method == SIMILARITY_EASE)
-		note("%u items: counted in %.2f s, inverted in %.2f s, written in %.2f s; peak memory %.0f MiB", t->items,
-		     t->count, t->invert, t->write, (double)mem_peak() / (1 << 20));
+		note("%u items: counted in %.2f s, inverted (%u by %u) in %.2f s, written in %.2f s; peak memory %.0f MiB",
+		     t->items, t->count, t->order, t->order, t->invert, t->write, (double)mem_peak() / (1 << 20));
 	else
 		note("%u items: counted and written in %.2f s; peak memory %.0f MiB", t->items, t->write,
 		     (double)mem_peak() / (1 << 20));
@@ -178,12 +206,11 @@ int main(int argc, char **argv)
 		return error_report(&error);
 	int result = prepare(&run, &error);
 	if (result == 0)
-		result = interactions_read_known(&run.interactions, (const char *const *)operands.items, operands.count,
-		                                 operands.items[0], &run.info, NULL, &error);
+		result = read_files(&run, &operands, &error);
 	if (result == 0)
 		result = open_writer(&run, &error);
 	if (result == 0)
-		result = similarity_make(&run.interactions, &run.similarity, run.pool, &run.writer, &run.times, &error);
+		result = similarity_make(&run.histories, &run.similarity, run.pool, &run.writer, &run.times, &error);
 	if (result == 0)
 		result = stream_writer_finish(&run.writer, &error);
 	if (result == 0)
@@ -191,7 +218,7 @@ int main(int argc, char **argv)
 	if (result == 0)
 		tell(&run);
 	pool_free(run.pool);
-	interactions_release(&run.interactions);
+	histories_release(&run.histories);
 	stream_info_release(&run.info);
 	stream_writer_release(&run.writer);
 	output_release(&run.output);

@@ -1,46 +1,63 @@
-/* rerank: scored lists in, reordered lists out; stages chained in the order given. */
+/* rerank: scored lists in, reordered lists out; stages chained in the order given, one of them fitted by --fit. */
 #include "csv.h"
 #include "idmap.h"
+#include "list_streams.h"
 #include "mem.h"
 #include "options.h"
+#include "parallel.h"
 #include "rerank.h"
 
 struct options {
-	struct text_list by, known;
-	const char *movies, *genres, *items, *blocklist, *out;
-	int64_t depth, top, seed;
-	double weight, lambda, calibration, tail;
+	struct text_list by, known, with, similarity;
+	const char *movies, *genres, *items, *blocklist, *blend, *fit, *isa, *out;
+	int64_t depth, top, seed, threads;
+	double weight, lambda, calibration, tail, l2;
 };
 
 static const struct options defaults = {
-	.out = "-", .depth = 10, .seed = 1, .weight = 0.3, .lambda = 0.7, .calibration = 0.7, .tail = 0.95,
+	.isa = "auto", .out = "-", .depth = 10, .seed = 1, .weight = 0.3, .lambda = 0.7, .calibration = 0.7, .tail = 0.95,
 };
 
 #define AT(member) offsetof(struct options, member)
 static const struct option_spec table[] = {
 	{'b', "by", OPTION_LIST, AT(by), "STAGE",
-	 "none, popularity (the best --depth by the number of users that know them), affinity (the user's own genres), mmr "
-	 "(diversity of genres), calibration (as much of each genre as the user knows), tail (as much of popular and rare "
-	 "items) or blocklist; may be repeated, applied in this order. Without any the order stays.", 0, 0, NULL},
+	 "none, popularity (the best --depth by the number of users that know them), similarity (what the user's history "
+	 "says by item-to-item weights), blend (a fitted sum of signals), affinity (the user's own genres), mmr (diversity "
+	 "of genres), calibration (as much of each genre as the user knows), tail (as much of popular and rare items) or "
+	 "blocklist; may be repeated, applied in this order. Without any the order stays.", 0, 0, NULL},
 	{'d', "depth", OPTION_INT, AT(depth), "N",
 	 "popularity, mmr, calibration, tail: how many items from the top they reorder.", 1, 100000, NULL},
-	{'w', "weight", OPTION_REAL, AT(weight), "X", "affinity: weight of the genres beside the model's score.", 0, 1000,
-	 NULL},
+	{'w', "weight", OPTION_REAL, AT(weight), "X",
+	 "affinity, similarity: their weight beside the model's score, both standardised.", 0, 1000, NULL},
 	{'l', "lambda", OPTION_REAL, AT(lambda), "X", "mmr: 1 is the model's order, 0 is diversity alone.", 0, 1, NULL},
 	{0, "calibration", OPTION_REAL, AT(calibration), "X",
 	 "calibration: 0 is the model's order, 1 is the user's mix of genres alone.", 0, 1, NULL},
 	{0, "tail", OPTION_REAL, AT(tail), "X",
 	 "tail: 0 is the model's order, 1 is the user's mix of popularity alone.", 0, 1, NULL},
-	{'m', "movies", OPTION_TEXT, AT(movies), "FILE",
-	 "affinity, mmr, calibration: titles and genres (movies.csv or u.item).", 0, 0, NULL},
-	{0, "genres", OPTION_TEXT, AT(genres), "FILE", "Names of the genres of u.item (u.genre).", 0, 0, NULL},
-	{'i', "items", OPTION_TEXT, AT(items), "FILE", "affinity, mmr, calibration, blocklist: the id map of items.", 0, 0,
+	{0, "blend", OPTION_TEXT, AT(blend), "FILE", "blend: the fitted weights, from --fit.", 0, 0, NULL},
+	{0, "fit", OPTION_TEXT, AT(fit), "FILE",
+	 "Write no lists: fit a blend of all signals there are on these lists, whose truth is marked, and write it here "
+	 "(JSON).", 0, 0, NULL},
+	{0, "l2", OPTION_REAL, AT(l2), "X",
+	 "--fit: penalty on squares of weights; 0: the one of 0.1 to 300 that is best on lists left out.", 0, 1e9, NULL},
+	{0, "with", OPTION_LIST, AT(with), "NAME=LISTS",
+	 "blend: the same lists scored by another model, a signal of this name; may be repeated.", 0, 0, NULL},
+	{'S', "similarity", OPTION_LIST, AT(similarity), "[NAME=]FILE",
+	 "similarity, blend: item-to-item weights (from item-sim); may be repeated under different names for a blend.", 0, 0,
 	 NULL},
+	{'m', "movies", OPTION_TEXT, AT(movies), "FILE",
+	 "affinity, mmr, calibration, blend: titles and genres (movies.csv or u.item).", 0, 0, NULL},
+	{0, "genres", OPTION_TEXT, AT(genres), "FILE", "Names of the genres of u.item (u.genre).", 0, 0, NULL},
+	{'i', "items", OPTION_TEXT, AT(items), "FILE", "The id map of items, for --movies and --blocklist.", 0, 0, NULL},
 	{'k', "known", OPTION_LIST, AT(known), "FILE",
-	 "affinity, calibration, tail: interactions that make what users know.", 0, 0, NULL},
+	 "affinity, calibration, tail, similarity, blend: interactions that make what users know; may be repeated.", 0, 0,
+	 NULL},
 	{0, "blocklist", OPTION_TEXT, AT(blocklist), "FILE", "blocklist: items to take out, an id a line.", 0, 0, NULL},
 	{'n', "top", OPTION_INT, AT(top), "N", "Cut each list to its best N; 0: whole.", 0, 1e9, NULL},
-	{'s', "seed", OPTION_INT, AT(seed), "N", "Seed of broken ties.", 0, 9e18, NULL},
+	{'s', "seed", OPTION_INT, AT(seed), "N", "Seed of broken ties, and of the folds of --fit.", 0, 9e18, NULL},
+	{'j', "threads", OPTION_INT, AT(threads), "N", "Threads; 0: one a processor. Never changes a byte.", 0, 1024, NULL},
+	{0, "isa", OPTION_TEXT, AT(isa), "NAME",
+	 "Instruction set: auto, avx512, avx2 or portable. Never changes a byte.", 0, 0, NULL},
 	{'o', "out", OPTION_TEXT, AT(out), "FILE", "Where the lists go.", 0, 0, NULL},
 };
 
@@ -51,14 +68,22 @@ static const struct tool_spec tool = {
 	.description =
 		"Reads a stream of scored lists (stdin by default) and writes it reordered. popularity and mmr give "
 		"ranks for scores, and what they cannot tell apart stays tied.\n\n"
+		"A blend weighs signals: the lists' score, that of the same lists by other models (--with), item-to-item "
+		"weights against the user's history (--similarity), popularity, recency, and the user's liking for the item's "
+		"genres and year (--movies). --fit finds the weights on a validation part, so that the truth is likeliest among "
+		"its candidates; --by blend applies them, given sources of the same names made of whatever is known then.\n\n"
 		"Re-sorting by popularity usually lowers NDCG: prove a stage on held-out users before using it "
 		"(metrics --compare).",
 	.examples =
 		"score -m model.safetensors lists.rec | rerank --by popularity | metrics -k 10\n"
 		"  The notebook's second stage, measured.\n"
+		"rerank --fit blend.json --similarity ease=ease.train.rec --known train.rec valid-lists.rec\n"
+		"  Weights for the model's score, EASE's and popularity, fitted on the validation part.\n"
+		"rerank --by blend --blend blend.json --similarity ease=ease.rec --known fit.rec lists.rec | metrics\n"
+		"  The same, applied after training on everything.\n"
 		"rerank --by blocklist --blocklist gone.txt --by mmr --items items.ids --movies movies.csv top.rec\n"
 		"  Withdrawn items out, then diverse genres.",
-	.see_also = "score(1), metrics(1), recommend(1)",
+	.see_also = "score(1), item-sim(1), metrics(1), recommend(1)",
 	.options = table,
 	.option_count = COUNT_OF(table),
 	.defaults = &defaults,
@@ -70,56 +95,123 @@ static const struct tool_spec tool = {
 struct run {
 	const struct options *options;
 	const struct rerank_stage *stages[OPTION_LIST_MAX];
-	struct rerank_context context;
-	struct stream_reader reader;
-	struct stream_info info;
+	struct list_streams streams;         /* the lists, then those of --with */
+	struct pool *pool;
+	struct rerank_context context;       /* what all threads share */
+	struct rerank_context *contexts;     /* [thread] with rooms of their own */
 	struct idmap items;
 	struct catalogue catalogue;
-	struct interactions known;
+	struct histories histories;
+	struct similarity similarities[SIGNAL_SOURCES_MAX];
+	struct signal_sources sources;
+	struct blend blend;
 	uint8_t *blocked;
 	struct output output;
 	struct stream_writer writer;
 };
 
+/* ---- what was asked for ---- */
+
+static int check_stage(const struct options *o, const struct rerank_stage *stage, struct error *error)
+{
+	if (stage->needs_catalogue && (!o->movies || !o->items))
+		return error_set(error, CODE_USAGE, "--by %s needs --movies and --items", stage->name);
+	if (stage->needs_known && !o->known.count)
+		return error_set(error, CODE_USAGE, "--by %s needs --known", stage->name);
+	if (stage->needs_similarity && !o->similarity.count)
+		return error_set(error, CODE_USAGE, "--by %s needs --similarity", stage->name);
+	if (stage->needs_blend && !o->blend)
+		return error_set(error, CODE_USAGE, "--by %s needs --blend", stage->name);
+	if (stage->needs_blocklist && (!o->blocklist || !o->items))
+		return error_set(error, CODE_USAGE, "--by %s needs --blocklist and --items", stage->name);
+	return 0;
+}
+
 static int choose_stages(struct run *run, struct error *error)
 {
 	const struct options *o = run->options;
 	for (size_t s = 0; s < o->by.count; s++) {
-		const struct rerank_stage *stage = rerank_find(o->by.items[s]);
-		run->stages[s] = stage;
-		if (!stage)
-			return error_set(error, CODE_USAGE, "--by: '%s' is unknown, expected none, popularity, affinity, mmr, "
-			                 "calibration, tail or blocklist", o->by.items[s]);
-		if (stage->needs_catalogue && (!o->movies || !o->items))
-			return error_set(error, CODE_USAGE, "--by %s needs --movies and --items", stage->name);
-		if (stage->needs_known && !o->known.count)
-			return error_set(error, CODE_USAGE, "--by %s needs --known", stage->name);
-		if (stage->needs_blocklist && (!o->blocklist || !o->items))
-			return error_set(error, CODE_USAGE, "--by %s needs --blocklist and --items", stage->name);
+		run->stages[s] = rerank_find(o->by.items[s]);
+		if (!run->stages[s])
+			return error_set(error, CODE_USAGE, "--by: '%s' is unknown, expected none, popularity, similarity, blend, "
+			                 "affinity, mmr, calibration, tail or blocklist", o->by.items[s]);
+		if (check_stage(o, run->stages[s], error) < 0)
+			return -1;
 	}
+	if (o->fit && (o->by.count || o->blend))
+		return error_set(error, CODE_USAGE, "--fit makes a blend and no lists: it goes without --by and --blend");
+	if (o->similarity.count && !o->known.count)
+		return error_set(error, CODE_USAGE, "--similarity needs --known, the users' histories");
+	if (o->movies && !o->items)
+		return error_set(error, CODE_USAGE, "--movies needs --items");
+	return 0;
+}
+
+/* ---- inputs ---- */
+
+/* NAME=FILE; *file is behind the name. Without a name it is `otherwise`, unless that is NULL. */
+static int take_name(const char *option, const char *text, const char *otherwise, char names[][SIGNAL_NAME_SIZE],
+                     size_t *count, const char **file, struct error *error)
+{
+	const size_t length = strcspn(text, "=/");
+	const bool named = text[length] == '=' || !otherwise;
+	*file = text[length] == '=' ? text + length + 1 : text;
+	if (signals_name(option, named ? text : otherwise, named ? length : strlen(otherwise), names, *count, error) < 0)
+		return -1;
+	++*count;
 	return 0;
 }
 
 static int open_lists(struct run *run, const char *path, struct error *error)
 {
-	if (stream_reader_open(&run->reader, path, STREAM_LISTS, error) < 0 ||
-	    records_info(&run->reader, &run->info, error) < 0)
+	const struct text_list *with = &run->options->with;
+	const char *file;
+	if (list_streams_add(&run->streams, path, error) < 0)
 		return -1;
-	if (!json_is_true(json_object_get(run->reader.metadata, "scored")))
-		return error_set(error, CODE_DATA, "%s: its lists have no scores yet, expected the output of score",
-		                 run->reader.input.name);
+	for (size_t w = 0; w < with->count; w++)
+		if (take_name("with", with->items[w], NULL, run->sources.with_names, &run->sources.with_count, &file, error) < 0 ||
+		    list_streams_add(&run->streams, file, error) < 0)
+			return -1;
 	return 0;
+}
+
+static const char *lists_name(const struct run *run)
+{
+	return run->streams.readers[0].input.name;
+}
+
+static int open_similarities(struct run *run, struct error *error)
+{
+	const struct text_list *files = &run->options->similarity;
+	struct signal_sources *sources = &run->sources;
+	enum isa isa;
+	int result = isa_find(run->options->isa, &isa, error);
+	for (size_t s = 0; result == 0 && s < files->count; s++) {
+		struct stream_info ids = {0};
+		const char *file;
+		result = take_name("similarity", files->items[s], "similarity", sources->similarity_names,
+		                   &sources->similarity_count, &file, error);
+		if (result == 0)
+			result = similarity_read(&run->similarities[s], file, &ids, error);
+		if (result == 0)
+			result = records_same_ids(lists_name(run), &run->streams.infos[0], file, &ids, error);
+		stream_info_release(&ids);
+		if (result == 0)
+			similarity_use(&run->similarities[s], isa);
+		sources->similarities[s] = &run->similarities[s];
+	}
+	return result;
 }
 
 /* The map must be the one that the lists' items are of. */
 static int read_items(struct run *run, struct error *error)
 {
-	struct stream_info of_map = {0}, of_lists = {.items = run->info.items};
+	struct stream_info of_map = {0}, of_lists = {.items = run->streams.infos[0].items};
 	int result = idmap_read(&run->items, run->options->items, error);
 	if (result == 0)
 		result = idmap_space(&run->items, &of_map.items, error);
 	if (result == 0)
-		result = records_same_ids(run->options->items, &of_map, run->reader.input.name, &of_lists, error);
+		result = records_same_ids(run->options->items, &of_map, lists_name(run), &of_lists, error);
 	stream_info_release(&of_map);
 	return result;
 }
@@ -129,7 +221,7 @@ static int read_blocklist(struct run *run, struct error *error)
 	struct csv_reader reader;
 	enum csv_verdict verdict = CSV_END;
 	size_t unknown = 0;
-	run->blocked = mem_alloc_zero(run->info.items.count, 1, error);
+	run->blocked = mem_alloc_zero(run->streams.infos[0].items.count, 1, error);
 	if (!run->blocked)
 		return -1;
 	int result = csv_open(&reader, run->options->blocklist, "\t", error);
@@ -154,27 +246,71 @@ static int read_side_files(struct run *run, struct error *error)
 	const struct options *o = run->options;
 	if (o->items && read_items(run, error) < 0)
 		return -1;
-	if (o->movies && o->items && catalogue_read(&run->catalogue, o->movies, o->genres, &run->items, error) < 0)
+	if (o->movies && catalogue_read(&run->catalogue, o->movies, o->genres, &run->items, error) < 0)
 		return -1;
-	if (interactions_read_known(&run->known, o->known.items, o->known.count, run->reader.input.name, &run->info, NULL,
-	                            error) < 0 || (o->blocklist && o->items && read_blocklist(run, error) < 0))
+	if (histories_read(&run->histories, o->known.items, o->known.count, lists_name(run), &run->streams.infos[0], error) < 0 ||
+	    open_similarities(run, error) < 0 || (o->blocklist && o->items && read_blocklist(run, error) < 0))
 		return -1;
+	run->sources.histories = o->known.count ? &run->histories : NULL;
+	run->sources.catalogue = o->movies ? &run->catalogue : NULL;
+	return signals_prepare(&run->sources, error);
+}
+
+/* A context for every thread, once all is read. */
+static int make_contexts(struct run *run, struct error *error)
+{
+	const struct options *o = run->options;
+	const struct interactions *known = &run->histories.interactions;
 	run->context = (struct rerank_context){
 		.depth = (size_t)o->depth, .weight = o->weight, .lambda = o->lambda, .calibration = o->calibration,
-		.tail = o->tail, .seed = (uint64_t)o->seed,
-		.catalogue = &run->catalogue, .known = &run->known, .blocked = run->blocked,
+		.tail = o->tail, .seed = (uint64_t)o->seed, .catalogue = &run->catalogue, .known = known,
+		.blocked = run->blocked, .sources = &run->sources, .blend = &run->blend,
 	};
-	return o->known.count ? popularity_levels_make(run->known.popularity, run->known.items, &run->context.levels, error)
-	                      : 0;
+	if (o->known.count && popularity_levels_make(known->popularity, known->items, &run->context.levels, error) < 0)
+		return -1;
+	if (o->blend && blend_read(&run->blend, o->blend, &run->sources, error) < 0)
+		return -1;
+	run->pool = pool_new((size_t)o->threads, error);
+	if (!run->pool)
+		return -1;
+	run->contexts = mem_alloc(pool_threads(run->pool), sizeof *run->contexts, error);
+	for (size_t t = 0; run->contexts && t < pool_threads(run->pool); t++)
+		run->contexts[t] = run->context;
+	return run->contexts ? 0 : -1;
+}
+
+/* ---- lists ---- */
+
+static int rerank_one(void *context, size_t n, size_t worker, struct error *error)
+{
+	struct run *run = context;
+	struct rerank_context *room = &run->contexts[worker];
+	struct list *list = list_of(&run->streams, n, 0);
+	const size_t stages = run->options->by.count;
+	const uint32_t top = (uint32_t)run->options->top;
+	room->with = list + 1;
+	int result = stages ? 0 : rerank_apply(room, rerank_find("none"), list, error);
+	for (size_t s = 0; result == 0 && s < stages; s++)
+		result = rerank_apply(room, run->stages[s], list, error);
+	if (top > 0 && list->count > top)
+		list->count = top;
+	return result;
+}
+
+static int write_one(void *context, size_t n, struct error *error)
+{
+	struct run *run = context;
+	return list_write(&run->writer, list_of(&run->streams, n, 0), error);
 }
 
 static int open_writer(struct run *run, struct error *error)
 {
-	static const char *const skip[] = {"movies", "genres", "items", "known", "blocklist", "out", NULL};
+	static const char *const skip[] = {"movies", "genres", "items", "known", "blocklist", "blend", "with", "similarity",
+	                                   "threads", "isa", "out", NULL};
 	char described[512];
-	const json_t *ranking = json_object_get(run->reader.metadata, "ranking");
+	const json_t *ranking = json_object_get(run->streams.readers[0].metadata, "ranking");
 	options_describe(&tool, run->options, skip, described, sizeof described);
-	json_t *metadata = records_metadata(tool.name, described, &run->info, error);
+	json_t *metadata = records_metadata(tool.name, described, &run->streams.infos[0], error);
 	if (!metadata)
 		return -1;
 	json_object_set_new(metadata, "scored", json_true());
@@ -189,34 +325,37 @@ static int open_writer(struct run *run, struct error *error)
 
 static int rerank_lists(struct run *run, struct error *error)
 {
-	const struct rerank_stage *none = rerank_find("none");
-	const size_t stages = run->options->by.count;
-	const uint32_t top = (uint32_t)run->options->top;
-	struct list list = {0};
-	int result;
-	while ((result = list_read(&run->reader, &run->info, &list, error)) > 0) {
-		result = stages ? 0 : rerank_apply(&run->context, none, &list, error);
-		for (size_t s = 0; result == 0 && s < stages; s++)
-			result = rerank_apply(&run->context, run->stages[s], &list, error);
-		if (top > 0 && list.count > top)
-			list.count = top;
-		if (result < 0 || list_write(&run->writer, &list, error) < 0) {
-			result = -1;
-			break;
-		}
-	}
-	list_release(&list);
-	return result;
+	static const struct list_work work = {rerank_one, write_one};
+	int result = open_writer(run, error);
+	if (result == 0)
+		result = list_streams_run(&run->streams, run->pool, &work, run, error);
+	if (result == 0)
+		result = stream_writer_finish(&run->writer, error);
+	return result == 0 ? output_commit(&run->output, error) : result;
+}
+
+static int fit_blend(struct run *run, struct error *error)
+{
+	struct blend_fit_options options = {.l2 = run->options->l2, .seed = (uint64_t)run->options->seed};
+	if (isa_find(run->options->isa, &options.isa, error) < 0 ||
+	    blend_fit_lists(&run->blend, &run->sources, &run->streams, &options, run->pool, error) < 0)
+		return -1;
+	return blend_write(&run->blend, run->options->fit, error);
 }
 
 static void release(struct run *run)
 {
-	rerank_release(&run->context);
-	stream_reader_release(&run->reader);
-	stream_info_release(&run->info);
+	for (size_t t = 0; run->contexts && t < pool_threads(run->pool); t++)
+		rerank_release(&run->contexts[t]);
+	mem_free(run->contexts);
+	pool_free(run->pool);
+	list_streams_release(&run->streams);
 	idmap_release(&run->items);
 	catalogue_release(&run->catalogue);
-	interactions_release(&run->known);
+	histories_release(&run->histories);
+	signals_release(&run->sources);
+	for (size_t s = 0; s < SIGNAL_SOURCES_MAX; s++)
+		similarity_release(&run->similarities[s]);
 	mem_free(run->blocked);
 	stream_writer_release(&run->writer);
 	output_release(&run->output);
@@ -237,13 +376,9 @@ int main(int argc, char **argv)
 	if (result == 0)
 		result = read_side_files(&run, &error);
 	if (result == 0)
-		result = open_writer(&run, &error);
+		result = make_contexts(&run, &error);
 	if (result == 0)
-		result = rerank_lists(&run, &error);
-	if (result == 0)
-		result = stream_writer_finish(&run.writer, &error);
-	if (result == 0)
-		result = output_commit(&run.output, &error);
+		result = options.fit ? fit_blend(&run, &error) : rerank_lists(&run, &error);
 	release(&run);
 	return result == 0 ? CODE_OK : error_report(&error);
 }

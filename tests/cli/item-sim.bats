@@ -46,6 +46,9 @@ figure() { awk -F '\t' -v m="$1" '$1 == m { print $2 }'; }
 	{ head -n 1 "$F/train.csv" && tail -n +3002 "$F/train.csv"; } >b.csv
 	encode-ids -q --frozen --users "$F/users.ids" --items "$F/items.ids" --out . a.csv b.csv
 	item-sim -q -r 20 a.rec b.rec | cmp - "$F/ease.rec"
+	expect 0 item-sim -r 20 -j 1 -o a.weights a.rec # half of the pairs: by way of the users
+	[[ $stderr == *"inverted (120 by 120)"* ]]
+	item-sim -q -r 20 -j 3 --isa portable a.rec | cmp - a.weights
 	score --similarity "$F/ease.rec" --history a.rec --history b.rec "$F/lists.rec" | cmp - "$F/scored.rec"
 }
 
@@ -59,11 +62,40 @@ figure() { awk -F '\t' -v m="$1" '$1 == m { print $2 }'; }
 	[ "$(join -v 2 items popularity | awk -v least="$least" '$2 > least' | wc -l)" -eq 0 ]
 }
 
+@test "item-sim --window, --forward: what is near and what follows in the order of time" {
+	printf 'user,item,timestamp\nu,a,3\nu,b,1\nu,c,2\nv,b,5\nv,a,5\nw,b,1\nw,d,2\nw,e,3\nw,a,4\n' >t.csv
+	encode-ids -q --users u.ids --items i.ids t.csv
+	counts() { # item, neighbour, count: weights times their lengths
+		item-sim -q -m cosine -s 0 "$@" -o w.rec t.rec
+		rows w.rec | awk 'BEGIN { split("a b c d e", n, " "); split("3 3 1 1 1", p, " ") }
+			{ printf "%s%s%.0f ", n[$1 + 1], n[$2 + 1], $3 * sqrt(p[$1 + 1] * p[$2 + 1]) }'
+	}
+	# by time: u is b c a, v is a b (a tie: the lower id first), w is b d e a
+	[ "$(counts)" = "ab3 ac1 ad1 ae1 ba3 bc1 bd1 be1 ca1 cb1 da1 db1 de1 ea1 eb1 ed1 " ]
+	[ "$(counts --window 1)" = "ab1 ac1 ae1 ba1 bc1 bd1 ca1 cb1 db1 de1 ea1 ed1 " ]
+	[ "$(counts --forward)" = "ab1 ba2 bc1 bd1 be1 ca1 da1 de1 ea1 " ]
+	[ "$(counts --forward --window 2)" = "ab1 ba1 bc1 bd1 be1 ca1 da1 de1 ea1 " ]
+	recdump --json w.rec >json
+	grep -q '"window": 2' json
+	grep -q '"forward": true' json
+	cp w.rec first.rec
+	item-sim -q -m cosine -s 0 -f -w 2 --isa portable -j 3 - <t.rec | cmp - first.rec
+	item-sim -q -m cosine -s 0 -f -w 2 -n 4 t.rec | recdump --verify -
+	cut -d , -f 1,2 t.csv >untimed.csv
+	encode-ids -q --users u.ids --items i.ids --frozen untimed.csv
+	fails 65 "untimed.rec: interactions without times" item-sim -m cosine -w 3 -o e.rec untimed.rec
+	fails 65 "t.rec and others: interactions without times" item-sim -m cosine -f -o e.rec t.rec untimed.rec
+	nothing_left e.rec
+	expect 0 item-sim -q -m cosine -o e.rec untimed.rec
+}
+
 @test "item-sim: usage, memory, inputs, a full disk" {
 	fails 64 "FILE" item-sim
 	fails 64 "--shrinkage goes with --method cosine" item-sim -s 3 "$F/train.rec"
 	fails 64 "--regularization goes with --method ease" item-sim -m cosine -r 3 "$F/train.rec"
 	fails 64 "--items-max goes with --method ease" item-sim -m cosine --items-max 3 "$F/train.rec"
+	fails 64 "--window goes with --method cosine" item-sim -w 3 "$F/train.rec"
+	fails 64 "--forward goes with --method cosine" item-sim --forward "$F/train.rec"
 	fails 64 "--regularization" item-sim -r 0 "$F/train.rec"
 	fails 64 "--dropout" item-sim -p 1 "$F/train.rec"
 	fails 64 "--method" item-sim -m nearest "$F/train.rec"

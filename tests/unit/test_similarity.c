@@ -136,6 +136,26 @@ static void check_scores(const struct similarity *similarity, const uint32_t *hi
 	}
 }
 
+static void check_weighted_scores(const struct similarity *similarity, const uint32_t *history, size_t count)
+{
+	float scores[MIXED], plain[MIXED], weights[MIXED + 2];
+	for (size_t h = 0; h < count; h++)
+		weights[h] = 1.0f / (float)(h % 7 + 3) - (h % 11 == 5);
+	similarity_scores_weighted(similarity, history, weights, count, scores);
+	for (uint32_t i = 0; i < MIXED; i++) {
+		float expected = 0;
+		for (size_t h = 0; h < count; h++)
+			if (history[h] < MIXED && has_weight(history[h], i)) {
+				const float product = weights[h] * odd_weight(history[h], i);
+				expected += product;
+			}
+		CHECK(scores[i] == expected);
+	}
+	similarity_scores(similarity, history, count, plain);
+	similarity_scores_weighted(similarity, history, NULL, count, scores);
+	CHECK(memcmp(scores, plain, sizeof scores) == 0);
+}
+
 static void test_scores_are_sums_in_order(void)
 {
 	static const char *const isas[] = {"avx512", "avx2", "portable"};
@@ -154,6 +174,8 @@ static void test_scores_are_sums_in_order(void)
 		}
 		CHECK_OK(error.code == CODE_OK ? 0 : -1, &error);
 		check_scores(&similarity, all, COUNT_OF(all));
+		check_weighted_scores(&similarity, all, COUNT_OF(all));
+		check_weighted_scores(&similarity, all + 40, 17);
 		check_scores(&similarity, all, 0);
 		for (uint32_t i = 0; i < MIXED; i++)
 			check_scores(&similarity, all + i, 1);
