@@ -64,6 +64,8 @@ static void sum_up(uint64_t *offsets, uint32_t users)
 /* Groups the pairs by user where they lie; within a user their order is any. */
 static int group_by_user(const struct pairs *pairs, const uint64_t *offsets, uint32_t users, struct error *error)
 {
+	if (pairs->count == 0)
+		return 0;
 	uint64_t *next = mem_alloc(users, sizeof *next, error);
 	if (!next)
 		return -1;
