@@ -24,7 +24,8 @@ A night that broke off is resumed: finished stages are kept, training goes on fr
 
 FOLDER/current is a link to the version in use; it is swapped by one rename, so that a reader finds the old
 version or the new one, whole. A version holds model.safetensors, users.ids, items.ids, recommendations.csv,
-recommendations.jsonl, report.txt, report.tsv and SHA256SUMS. When nothing changed nothing is published.
+recommendations.jsonl, what the re-ranking takes (blend.json, fit.rec: what users know, models/), report.txt,
+report.tsv and SHA256SUMS. When nothing changed nothing is published.
 
 Exit: 0 done (published, or nothing new) · 1 the gate is not met: nothing published · 64 usage · 75 another
 run holds the lock · 78 a setting is wrong · 70 the build failed · 73 cannot publish · otherwise the exit code
@@ -141,25 +142,37 @@ check_gates() {
 	done
 }
 
-artefacts=(model.safetensors users.ids items.ids recommendations.csv recommendations.jsonl report.txt report.tsv)
+# Tools write by rename and never into a file, so a published file can be a link to the run's; reports are rewritten.
+copy() { # FROM TO
+	case $1 in
+	*.rec | *.safetensors) cp -l -- "$1" "$2" 2>/dev/null || cp -- "$1" "$2" ;;
+	*) cp -- "$1" "$2" ;;
+	esac
+}
 
 publish_version() {
-	local version new file sums
+	local version new file sums served
 	mkdir -p "$publish" || fail 73 "$publish: cannot be created"
-	sums=$(cd "$run" && sha256sum model.safetensors users.ids items.ids recommendations.csv recommendations.jsonl)
-	if [ "$sums" = "$(head -n 5 "$publish/current/SHA256SUMS" 2>/dev/null)" ]; then
+	served=()
+	for file in $(make -C "$top" --no-print-directory -s print-served "${variables[@]}"); do
+		[ ! -s "$run/$file" ] || served+=("$file") # weights that the data cannot give are empty
+	done
+	sums=$(cd "$run" && sha256sum "${served[@]}")
+	if [ "$sums" = "$(grep -v ' report\.' "$publish/current/SHA256SUMS" 2>/dev/null)" ]; then
 		say "nothing new: $publish/current is the same model and recommendations"
 		return
 	fi
 	rm -rf "$publish"/.new.*
 	new=$(mktemp -d "$publish/.new.XXXXXX") || fail 73 "$publish: cannot be written"
-	for file in "${artefacts[@]}"; do
-		cp -- "$run/$file" "$new/" || fail 73 "$publish: $file cannot be copied"
+	for file in "${served[@]}" report.txt report.tsv; do
+		mkdir -p -- "$(dirname "$new/$file")" || fail 73 "$publish: cannot be written"
+		copy "$run/$file" "$new/$file" || fail 73 "$publish: $file cannot be copied"
 	done
-	(cd "$new" && sha256sum "${artefacts[@]}" >SHA256SUMS) || fail 73 "$publish: cannot be written"
+	{ printf '%s\n' "$sums" && cd "$new" && sha256sum report.txt report.tsv; } >"$new/SHA256SUMS" ||
+		fail 73 "$publish: cannot be written"
 	chmod 755 "$new"
 	TZ=UTC printf -v version '%(%Y%m%dT%H%M%S)T-%s' -1 "$(sha256sum "$new/SHA256SUMS" | cut -c 1-8)"
-	sync -- "$new"/* "$new" || fail 74 "$new: sync failed"
+	find "$new" -exec sync -- {} + || fail 74 "$new: sync failed"
 	mv -T -- "$new" "$publish/$version" || fail 73 "$publish/$version: cannot be created"
 	if ! ln -sfn -- "$version" "$publish/.current.new" || ! mv -T -- "$publish/.current.new" "$publish/current"; then
 		fail 73 "$publish/current: cannot be replaced"

@@ -23,13 +23,16 @@ setup() {
 again() { make -C "$TOP" -s BUILD="$(dirname "$BIN")" pipeline RUN="$PWD/run" "$@"; }
 
 @test "the table names every system, both rankings, and the seconds" {
-	for word in model reranked popularity random 'sampled HR@10' 'full NDCG@10' 'seconds a stage'; do
+	for word in ials mlp ease cosine near next reranked popularity random 'sampled HR@10' 'full NDCG@10' 'seconds a stage'; do
 		grep -q "$word" run/report.txt
 	done
-	[ "$(awk -F '\t' '$3 == "HR@10"' run/report.tsv | wc -l)" -eq 8 ]
+	# Nine systems and the paired differences of six, in two rankings each.
+	[ "$(awk -F '\t' '$3 == "HR@10" && $7 == ""' run/report.tsv | wc -l)" -eq 18 ]
+	[ "$(awk -F '\t' '$3 == "HR@10" && $7 != ""' run/report.tsv | wc -l)" -eq 12 ]
 	[ "$(tail -n +2 run/recommendations.csv | wc -l)" -gt 300 ]
 	[ "$(wc -l <run/recommendations.jsonl)" -ge 55 ]
-	recdump --verify run/*.rec run/model.safetensors run/*.ids
+	recdump --verify run/*.rec run/model.safetensors run/*.ids run/models/*.rec run/models/*.safetensors
+	cmp run/model.safetensors run/models/ials.safetensors
 }
 
 @test "nothing is stale: nothing runs; a setting makes its stages run and no other" {
@@ -45,9 +48,33 @@ again() { make -C "$TOP" -s BUILD="$(dirname "$BIN")" pipeline RUN="$PWD/run" "$
 
 @test "the same settings give the same bytes in another folder" {
 	make -C "$TOP" -s BUILD="$(dirname "$BIN")" pipeline RUN="$PWD/other" "${small[@]}" THREADS=1 >/dev/null
-	for file in model.safetensors recommendations.csv recommendations.jsonl report.tsv eval/reranked.full.rec; do
+	for file in model.safetensors blend.json recommendations.csv recommendations.jsonl report.tsv eval/reranked.full.rec; do
 		cmp run/$file other/$file
 	done
+}
+
+@test "the blend has a signal of every model and weight, and is what recommendations come from" {
+	for name in score mlp ease cosine near next popularity genres years; do
+		grep -q "\"name\": \"$name\"" run/blend.json
+	done
+	! cmp -s run/eval/ials.1.rec run/eval/reranked.1.rec
+	before=$(sha256sum <run/recommendations.csv)
+	again "${small[@]}" RERANK= >out
+	! grep -q 'STAGE    train\|STAGE    fit' out
+	[ "$(sha256sum <run/recommendations.csv)" != "$before" ]
+	[ "$(awk -F '\t' '$1 == "reranked-ials" && $4 != 0' run/report.tsv | wc -l)" -eq 0 ]
+}
+
+@test "a model begins with another; data without times and titles do without what takes them" {
+	cut -d , -f 1-3 run/ratings.csv >untimed.csv
+	make -C "$TOP" -s BUILD="$(dirname "$BIN")" pipeline RUN="$PWD/other" "${small[@]}" RATINGS="$PWD/untimed.csv" SPLIT=random \
+		DRAWS=1 MODELS='ials gmf' FROM_gmf=narrow KIND_narrow=ials OPTIONS_narrow='--factors 4 --epochs 1' \
+		OPTIONS_gmf='--factors 4 --epochs 1' OPTIONS_ials='--factors 8 --epochs 2' >out
+	grep -q 'STAGE    fit.narrow' out
+	recdump other/models/gmf.safetensors | grep -q '"from"\|init'
+	[ -s other/models/cosine.rec ] && [ ! -s other/models/near.rec ] && [ ! -s other/eval/near.full.tsv ]
+	! grep -q '^near\|^next\|^narrow' other/report.tsv
+	! grep -q '"near"\|"genres"' other/blend.json
 }
 
 @test "a stage that fails says so and ends the run" {
@@ -70,6 +97,11 @@ again() { make -C "$TOP" -s BUILD="$(dirname "$BIN")" pipeline RUN="$PWD/run" "$
 	expect 0 "${sh[@]}" "${small[@]}"
 	[ -L published/current ]
 	(cd published/current && sha256sum --quiet -c SHA256SUMS)
+	# What README says of serving.
+	sed -n '/^score .*--all-items --top 500/,/^rerank/p; /^\t--/p' "$TOP/README.md" | sed 's/--user 42/--user 7/' >serve
+	(cd published/current && cp "$TOP/run/bats-$$/movies.csv" . && bash -euo pipefail "$OLDPWD/serve" >"$OLDPWD/ten" &&
+		rm movies.csv base.rec mlp.rec)
+	[ "$(grep -c . ten)" -ge 10 ]
 	before=$(readlink published/current)
 	expect 0 "${sh[@]}" "${small[@]}"
 	[ "$(readlink published/current)" = "$before" ]
