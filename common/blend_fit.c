@@ -45,22 +45,6 @@ struct fitting {
 
 /* ---- a list ---- */
 
-/* y of every candidate, and shares[c] = its score. */
-static void fill_rows(const struct fitting *f, const struct blend_sample_list *list, double activity, struct room *room)
-{
-	const size_t S = f->signals, count = list->candidates;
-	const float *popular = list->values + f->blend->popularity * count;
-	for (size_t c = 0; c < count; c++) {
-		double *y = room->rows + c * f->width, score = 0;
-		for (size_t s = 0; s < S; s++) {
-			y[s] = (double)list->values[s * count + c];
-			y[S + s] = y[s] * (double)popular[c];
-			score += y[s] * (f->weights[s] + activity * f->weights[2 * S + s]) + y[S + s] * f->weights[S + s];
-		}
-		room->shares[c] = score;
-	}
-}
-
 /* Scores become probabilities. Returns the log likelihood, of several relevant ones their mean. */
 static double to_shares(const struct blend_sample_list *list, double *shares)
 {
@@ -76,30 +60,23 @@ static double to_shares(const struct blend_sample_list *list, double *shares)
 	return loss - maths_log(total);
 }
 
-static void find_moments(const struct fitting *f, const struct blend_sample_list *list, struct room *room)
-{
-	const size_t width = f->width;
-	memset(room->mean, 0, width * sizeof *room->mean);
-	memset(room->second, 0, width * width * sizeof *room->second);
-	for (size_t c = 0; c < list->candidates; c++)
-		for (size_t k = 0; k < width; k++)
-			room->mean[k] += room->shares[c] * room->rows[c * width + k];
-	for (size_t c = 0; c < list->candidates; c++)
-		for (size_t k = 0; k < width; k++)
-			room->rows[c * width + k] -= room->mean[k];
-	f->kernels->add_products(room->rows, room->shares, list->candidates, width, room->second);
-}
-
 static void add_list(const struct fitting *f, const struct blend_sample_list *list, struct room *room, struct sums *to)
 {
-	const size_t S = f->signals, W = f->weight_count;
+	const struct blend_kernels *kernels = f->kernels;
+	const size_t S = f->signals, W = f->weight_count, count = list->candidates;
 	const double activity = blend_activity(f->blend, list->interactions);
-	fill_rows(f, list, activity, room);
+	const float *popular = list->values + f->blend->popularity * count;
+	double weights[SIGNALS_MAX];
+	for (size_t s = 0; s < S; s++)
+		weights[s] = f->weights[s] + activity * f->weights[2 * S + s];
+	kernels->find_scores(list->values, popular, count, S, weights, f->weights + S, room->shares);
 	to->loss += to_shares(list, room->shares);
 	to->lists++;
 	if (f->loss_alone)
 		return;
-	find_moments(f, list, room);
+	kernels->fill_rows(list->values, popular, count, S, f->width, room->rows);
+	kernels->centre_rows(room->rows, room->shares, count, f->width, room->mean);
+	kernels->find_products(room->rows, room->shares, count, f->width, room->second);
 	for (size_t k = 0; k < W; k++) {
 		const size_t of = k < 2 * S ? k : k - 2 * S;
 		const double factor = k < 2 * S ? 1 : activity;
@@ -332,7 +309,7 @@ int blend_fit(struct blend *blend, struct blend_sample *sample, const struct ble
 	const size_t S = blend->count;
 	struct fitting f = {.kernels = all[options->isa], .pool = pool, .blend = blend, .sample = sample, .signals = S,
 	                    .width = (2 * S + BLEND_PAD - 1) / BLEND_PAD * BLEND_PAD, .weight_count = KINDS * S};
-	double weights[KINDS * SIGNALS_MAX] = {0}, step[KINDS * SIGNALS_MAX], trial[KINDS * SIGNALS_MAX];
+	double weights[KINDS * SIGNALS_MAX] = {0}, step[KINDS * SIGNALS_MAX] = {0}, trial[KINDS * SIGNALS_MAX] = {0};
 	if (sample->count == 0)
 		return error_set(error, CODE_DATA, "no list has a relevant item among others, expected candidates with the "
 		                 "truth marked (sample-neg --candidates)");

@@ -207,8 +207,6 @@ static int build(struct histories *histories, struct events *events, const struc
 		interactions->offsets[(size_t)event_at(events, i)->user + 1]++;
 	for (size_t u = 0; u < interactions->users; u++)
 		interactions->offsets[u + 1] += interactions->offsets[u];
-	if (group_by_user(events, interactions->offsets, interactions->users, error) < 0)
-		return -1;
 	interactions->item_ids = mem_alloc(events->count, sizeof *interactions->item_ids, error);
 	if (!interactions->item_ids)
 		return -1;
@@ -218,6 +216,10 @@ static int build(struct histories *histories, struct events *events, const struc
 		if (!histories->times || !histories->later)
 			return -1;
 	}
+	if (events->count == 0)
+		return 0;
+	if (group_by_user(events, interactions->offsets, interactions->users, error) < 0)
+		return -1;
 	return write_rows(histories, events, error);
 }
 

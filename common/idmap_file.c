@@ -225,7 +225,7 @@ static int read_strings(struct stream_reader *reader, struct idmap *map, struct 
 
 int idmap_read_stream(struct idmap *map, struct stream_reader *reader, struct error *error)
 {
-	struct claims claims;
+	struct claims claims = { 0 };
 	*map = (struct idmap){ 0 };
 	if (claims_read(reader, &claims, error) || idmap_init(map, error) ||
 	    read_strings(reader, map, &claims, error))

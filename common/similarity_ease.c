@@ -1,48 +1,41 @@
-/* EASE: counts into the lower triangle of a matrix, its inverse in place, weights read out of that. Items beyond
- * items_max take no part: they have no weights, and their interactions are left out of the matrix. */
+/* EASE: which items take part, which way to their weights is shorter, and whether there is memory for it. Items beyond
+ * items_max take no part: they have no weights, and their interactions are left out. */
+#include "similarity_ease.h"
+
 #include <inttypes.h>
 
-#include "cooccurrence.h"
-#include "inverse.h"
 #include "mem.h"
 #include "progress.h"
-#include "similarity_internal.h"
 
-enum { COUNT_GROUP = 16 }; /* rows a shard */
+/* ---- which side ---- */
 
-struct ease {
-	const struct similarity_options *options;
-	uint32_t items, kept;    /* of the catalogue; in the matrix */
-	uint32_t *ids;           /* [kept]: the catalogue's id of each row of the matrix, ascending */
-	struct interactions part;/* when some items are left out: the others, renumbered */
-	struct cooccurrence cooccurrence;
-	struct symmetric matrix;
-	uint32_t *counts;        /* [worker][kept] */
-	double *rows;            /* [worker][WEIGH_GROUP][kept] */
-	double *diagonal;        /* [kept], of the inverse */
-};
+/* The inverse takes the cube of what it is of. On the users' side, an element is added for every pair of an item and an
+ * interaction as well, each worth sum_cost operations of the inverse: 13 to 31 measured, more where there are more
+ * users. By counts alone, so that bytes do not depend on the machine. */
+static const double sum_cost = 16;
+
+static const struct ease_side *choose_side(const struct interactions *interactions,
+                                           const struct similarity_options *options, uint32_t kept)
+{
+	static const struct ease_side *const sides[] = {[EASE_ITEMS] = &ease_items, [EASE_USERS] = &ease_users};
+	const double users = interactions->users, items = kept, pairs = (double)interactions->count;
+	if (options->side != EASE_SHORTER)
+		return sides[options->side];
+	return users * users * users + sum_cost * items * pairs < items * items * items ? &ease_users : &ease_items;
+}
 
 /* ---- memory ---- */
 
-static size_t sum(size_t a, size_t b)
-{
-	size_t total;
-	return __builtin_add_overflow(a, b, &total) ? SIZE_MAX : total;
-}
-
-/* Bytes for a matrix of `kept` items; what holds the interactions is counted twice (both ways round), and once more
- * when they are renumbered. */
+/* Bytes for `kept` items; what holds the interactions is counted twice (both ways round), and once more when they are
+ * renumbered. */
 static size_t bytes_needed(const struct interactions *interactions, const struct similarity_options *options,
                            uint32_t kept, size_t threads)
 {
 	const size_t pairs = (size_t)interactions->count * sizeof(uint32_t);
 	const size_t ends = ((size_t)interactions->users + interactions->items) * (sizeof(uint64_t) + sizeof(uint32_t));
 	const size_t held = (kept < interactions->items ? 5 : 2) * (pairs + ends);
-	const size_t workers = threads * kept * (WEIGH_GROUP * sizeof(double) + sizeof(uint32_t));
-	/* The inverse's scratch is free again before weights are read out. */
-	const size_t scratch = symmetric_scratch_bytes(kept);
-	const size_t writing = workers + similarity_write_bytes(interactions->items, options, threads);
-	return sum(sum(symmetric_bytes(kept), held), scratch > writing ? scratch : writing);
+	const struct ease_side *side = choose_side(interactions, options, kept);
+	return ease_sum(held, side->bytes(interactions->users, interactions->items, kept, options, threads));
 }
 
 static int check_memory(const struct interactions *interactions, const struct similarity_options *options,
@@ -131,68 +124,30 @@ out:
 	return result;
 }
 
-/* ---- X^T X + lambda I, and its inverse ---- */
-
-static void count_group(void *context, size_t shard, size_t worker)
-{
-	struct ease *ease = context;
-	const double dropout = ease->options->dropout;
-	uint32_t *counts = ease->counts + worker * ease->kept;
-	const size_t begin = shard * COUNT_GROUP, end = begin + COUNT_GROUP < ease->kept ? begin + COUNT_GROUP : ease->kept;
-	for (size_t row = begin; row < end; row++) {
-		double *to = symmetric_row(&ease->matrix, row);
-		cooccurrence_row(&ease->cooccurrence, (uint32_t)row, (uint32_t)row + 1, counts);
-		for (size_t i = 0; i <= row; i++)
-			to[i] = (double)counts[i];
-		to[row] += ease->options->regularization + dropout / (1 - dropout) * to[row];
-	}
-}
-
-static int fill_matrix(struct ease *ease, const struct interactions *interactions, struct pool *pool,
-                       struct error *error)
+static int take_items(struct ease *ease, const struct interactions *interactions, struct error *error)
 {
 	int result = choose_items(ease, interactions, error);
 	if (result == 0 && ease->kept < ease->items)
 		result = take_part(ease, interactions, error);
-	if (result == 0)
-		result = cooccurrence_init(&ease->cooccurrence, ease->kept < ease->items ? &ease->part : interactions, error);
-	if (result == 0)
-		result = symmetric_init(&ease->matrix, ease->kept, error);
-	if (result < 0)
-		return -1;
-	ease->counts = mem_alloc(pool_threads(pool) * ease->kept, sizeof *ease->counts, error);
-	if (!ease->counts)
-		return -1;
-	pool_run(pool, ((size_t)ease->kept + COUNT_GROUP - 1) / COUNT_GROUP, count_group, ease);
-	mem_free(ease->counts);
-	ease->counts = NULL;
-	cooccurrence_release(&ease->cooccurrence);
-	interactions_release(&ease->part);
-	return 0;
+	ease->interactions = ease->kept < ease->items ? &ease->part : interactions;
+	return result == 0 ? cooccurrence_init(&ease->cooccurrence, ease->interactions, error) : -1;
 }
 
-static int invert(struct ease *ease, struct pool *pool, struct error *error)
+int ease_invert_matrix(struct ease *ease, struct pool *pool, struct error *error)
 {
 	struct progress progress;
 	progress_start(&progress, "block rows", ease->matrix.blocks, ease->options->quiet);
 	int result = symmetric_invert(&ease->matrix, pool, ease->options->isa, &progress, error);
 	progress_finish(&progress);
-	if (result < 0)
-		return error->code == CODE_DATA ? error_prefix(error, "--regularization %g is too small",
-		                                               ease->options->regularization) : -1;
-	ease->diagonal = mem_alloc(ease->kept, sizeof *ease->diagonal, error);
-	ease->rows = mem_alloc(pool_threads(pool) * WEIGH_GROUP * ease->kept, sizeof *ease->rows, error);
-	if (!ease->diagonal || !ease->rows)
-		return -1;
-	for (size_t i = 0; i < ease->kept; i++)
-		ease->diagonal[i] = symmetric_row(&ease->matrix, i)[i];
-	return 0;
+	if (result < 0 && error->code == CODE_DATA)
+		return error_prefix(error, "--regularization %g is too small", ease->options->regularization);
+	return result;
 }
 
 /* ---- weights ---- */
 
-/* The first row of the matrix whose item is `item` or above. */
-static uint32_t row_of(const struct ease *ease, uint32_t item)
+/* The first of the kept whose item is `item` or above. */
+static uint32_t number_of(const struct ease *ease, uint32_t item)
 {
 	uint32_t low = 0, high = ease->kept;
 	while (low < high) {
@@ -208,16 +163,15 @@ static uint32_t row_of(const struct ease *ease, uint32_t item)
 static void weigh(void *context, size_t worker, uint32_t begin, uint32_t end, bool columns, float *weights)
 {
 	const struct ease *ease = context;
-	double *rows = ease->rows + worker * WEIGH_GROUP * ease->kept;
-	const uint32_t first = row_of(ease, begin), last = row_of(ease, end);
+	const uint32_t first = number_of(ease, begin), last = number_of(ease, end);
+	float *rows[WEIGH_GROUP];
 	memset(weights, 0, (size_t)(end - begin) * ease->items * sizeof *weights);
-	symmetric_expand(&ease->matrix, first, last, rows, ease->kept);
-	for (uint32_t row = first; row < last; row++, rows += ease->kept) {
-		float *to = weights + (size_t)(ease->ids[row] - begin) * ease->items;
-		for (uint32_t i = 0; i < ease->kept; i++)
-			to[ease->ids[i]] = (float)(-rows[i] / ease->diagonal[columns ? row : i]);
-		to[ease->ids[row]] = 0;
-	}
+	for (uint32_t k = first; k < last; k++)
+		rows[k - first] = weights + (size_t)(ease->ids[k] - begin) * ease->items;
+	if (first < last)
+		ease->side->weigh(ease, worker, first, last, columns, rows);
+	for (uint32_t k = first; k < last; k++)
+		rows[k - first][ease->ids[k]] = 0;
 }
 
 int similarity_make_ease(const struct interactions *interactions, const struct similarity_options *options,
@@ -227,25 +181,36 @@ int similarity_make_ease(const struct interactions *interactions, const struct s
 	struct ease ease = {.options = options, .items = interactions->items, .kept = interactions->items};
 	if (options->items_max && options->items_max < ease.kept)
 		ease.kept = options->items_max;
+	ease.side = choose_side(interactions, options, ease.kept);
 	const struct weigher weigher = {ease.items, ease.kept == ease.items, weigh, &ease};
 	const double start = clock_seconds();
 	double counted = start, inverted = start;
 	int result = check_memory(interactions, options, ease.kept, pool_threads(pool), error);
+	if (result == 0)
+		result = take_items(&ease, interactions, error);
 	if (result == 0) {
-		result = fill_matrix(&ease, interactions, pool, error);
+		result = ease.side->fill(&ease, pool, error);
 		counted = clock_seconds();
 	}
 	if (result == 0) {
-		result = invert(&ease, pool, error);
+		result = ease.side->invert(&ease, pool, error);
 		inverted = clock_seconds();
 	}
 	if (result == 0)
 		result = similarity_write_all(&weigher, options, pool, writer, error);
-	*times = (struct similarity_times){counted - start, inverted - counted, clock_seconds() - inverted, ease.kept};
+	*times = (struct similarity_times){
+		.count = counted - start,
+		.invert = inverted - counted,
+		.write = clock_seconds() - inverted,
+		.items = ease.kept,
+		.order = ease.side == &ease_users ? interactions->users : ease.kept,
+	};
 	mem_free(ease.ids);
 	mem_free(ease.counts);
 	mem_free(ease.rows);
 	mem_free(ease.diagonal);
+	mem_free(ease.square);
+	mem_free(ease.penalties);
 	cooccurrence_release(&ease.cooccurrence);
 	interactions_release(&ease.part);
 	symmetric_release(&ease.matrix);

@@ -20,6 +20,9 @@
 
 enum similarity_method { SIMILARITY_EASE, SIMILARITY_COSINE };
 
+/* EASE inverts a matrix of items by items, or of users by users: the same weights up to rounding. */
+enum ease_choice { EASE_SHORTER, EASE_ITEMS, EASE_USERS };
+
 struct similarity_options {
 	enum similarity_method method;
 	double regularization;   /* EASE: lambda, above 0 */
@@ -31,6 +34,7 @@ struct similarity_options {
 	uint32_t items_max;      /* EASE: the most popular items alone have weights, ties by lower id; 0: all items */
 	size_t memory;           /* bytes that may be used */
 	enum isa isa;
+	enum ease_choice side;   /* EASE: 0, but for tests, is what takes fewer operations */
 	bool quiet;              /* no progress lines */
 };
 
@@ -38,6 +42,7 @@ struct similarity_options {
 struct similarity_times {
 	double count, invert, write; /* seconds */
 	uint32_t items;              /* items that have weights */
+	uint32_t order;              /* EASE: of the matrix that was inverted, items or users */
 };
 
 /* True when the options ask for the order of histories, for which similarity_make needs times. */

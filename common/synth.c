@@ -189,7 +189,7 @@ static void share_out(struct synth *synth, const double *appetites)
 {
 	enum { LEAST = 20 };
 	const struct synth_settings *settings = &synth->settings;
-	uint64_t mean = settings->ratings / settings->users;
+	uint64_t mean = settings->users > 0 ? settings->ratings / settings->users : 0;
 	/* Nobody rates more than a third of the movies unless the ratings asked for need it. */
 	uint32_t most = mean < settings->items / 6 ? settings->items / 3 : settings->items;
 	uint32_t least = mean < LEAST ? (uint32_t)mean : LEAST;

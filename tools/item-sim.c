@@ -59,8 +59,9 @@ static const struct tool_spec tool = {
 		"of a history speaks for every other item; score --similarity ranks by the sum over a user's history. "
 		"Nothing about users is kept, so it serves users who came later as well.\n\n"
 		"EASE inverts a matrix of items by items: 4 bytes times the square of their number, and the cube of it in "
-		"operations. 3,700 items take a second, 20,000 take 1.7 GiB and minutes. It begins only when that fits into "
-		"memory, and says how many items would.",
+		"operations. 3,700 items take a second, 20,000 take 1.7 GiB and minutes. Where users are few enough beside items "
+		"for that to be less work, it inverts one of users by users instead: the same weights up to rounding. It begins "
+		"only when that fits into memory, and says how many items would.",
 	.examples =
 		"item-sim -o ease.rec train.rec\n  EASE with its defaults.\n"
 		"item-sim --method cosine --top 50 -o knn.rec train.rec\n"
@@ -185,8 +186,8 @@ static void tell(const struct run *run)
 	if (run->options->quiet)
 		return;
 	if (run->options->method == SIMILARITY_EASE)
-		note("%u items: counted in %.2f s, inverted in %.2f s, written in %.2f s; peak memory %.0f MiB", t->items,
-		     t->count, t->invert, t->write, (double)mem_peak() / (1 << 20));
+		note("%u items: counted in %.2f s, inverted (%u by %u) in %.2f s, written in %.2f s; peak memory %.0f MiB",
+		     t->items, t->count, t->order, t->order, t->invert, t->write, (double)mem_peak() / (1 << 20));
 	else
 		note("%u items: counted and written in %.2f s; peak memory %.0f MiB", t->items, t->write,
 		     (double)mem_peak() / (1 << 20));

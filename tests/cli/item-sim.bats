@@ -46,6 +46,9 @@ figure() { awk -F '\t' -v m="$1" '$1 == m { print $2 }'; }
 	{ head -n 1 "$F/train.csv" && tail -n +3002 "$F/train.csv"; } >b.csv
 	encode-ids -q --frozen --users "$F/users.ids" --items "$F/items.ids" --out . a.csv b.csv
 	item-sim -q -r 20 a.rec b.rec | cmp - "$F/ease.rec"
+	expect 0 item-sim -r 20 -j 1 -o a.weights a.rec # half of the pairs: by way of the users
+	[[ $stderr == *"inverted (120 by 120)"* ]]
+	item-sim -q -r 20 -j 3 --isa portable a.rec | cmp - a.weights
 	score --similarity "$F/ease.rec" --history a.rec --history b.rec "$F/lists.rec" | cmp - "$F/scored.rec"
 }
 

@@ -28,12 +28,13 @@ static struct histories case_histories(const json_t *c)
 
 /* ---- golden ---- */
 
-static void run_case(const json_t *c)
+static void run_case(const json_t *c, enum ease_choice side)
 {
 	const json_t *row;
 	size_t index, compared = 0;
 	struct histories histories = case_histories(c);
 	struct similarity_options options = plain;
+	options.side = side;
 	const bool is_ease = strcmp(json_string_value(json_object_get(c, "method")), "ease") == 0;
 	options.method = is_ease ? SIMILARITY_EASE : SIMILARITY_COSINE;
 	options.regularization = json_number_value(json_object_get(c, "regularization"));
@@ -60,7 +61,8 @@ static void test_golden(void)
 	size_t index;
 	CHECK(json_array_size(cases) >= 6);
 	json_array_foreach(cases, index, c)
-		run_case(c);
+		for (int side = EASE_SHORTER; side <= EASE_USERS; side++)
+			run_case(c, (enum ease_choice)side);
 }
 
 /* ---- the best of each column ---- */
@@ -105,7 +107,11 @@ static void test_the_best_of_each_column(void)
 	struct histories histories = case_histories(json_array_get(cases, 3));
 	struct similarity_options options = plain;
 	check_top(&histories, options);
+	options.side = EASE_USERS;
+	check_top(&histories, options);
 	options.items_max = 15;
+	check_top(&histories, options);
+	options.side = EASE_ITEMS;
 	check_top(&histories, options);
 	options = plain;
 	options.method = SIMILARITY_COSINE; /* counts are small: many ties */
@@ -122,6 +128,7 @@ static void test_the_same_bytes(void)
 		for (uint32_t top = 0; top < 20; top += 7) {
 			struct similarity_options options = plain;
 			options.method = (enum similarity_method)method;
+			options.side = EASE_ITEMS; /* the other: test_similarity_sides.c */
 			options.top = top;
 			check_same(&histories, options);
 		}
@@ -162,6 +169,7 @@ static void test_too_little_memory(void)
 	struct error error = {0};
 	struct histories histories = case_histories(json_array_get(cases, 4));
 	struct similarity_options options = plain;
+	options.side = EASE_ITEMS;
 	options.memory = (size_t)5 << 20;
 	CHECK_OK(make("enough", &histories, &options, 1, &error), &error);
 	options.memory = (size_t)2200 << 10; /* the scratch of one block column is most of it */
