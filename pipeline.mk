@@ -31,6 +31,7 @@ endif
 RUN ?= run/$(if $(DATA),$(DATA),$(if $(RATINGS),$(basename $(basename $(notdir $(RATINGS)))),embedded))
 bin := $(abspath $(BUILD)/bin)
 stage = @PATH='$(bin)':$$PATH pipeline/stage $(RUN)
+threaded_stage = @PATH='$(bin)':$$PATH pipeline/stage -x $(RUN)
 threads := $(if $(filter-out 0,$(THREADS)),--threads $(THREADS))
 
 # ---- what there is: ratings to be split, or parts that are given; titles; candidates that are given ----
@@ -144,10 +145,10 @@ define model
 $(call stamp,model.$1,$(call train_options,$1) from $(FROM_$1) --patience $(PATIENCE) --candidates $(VALID_CANDIDATES))
 $(models)/$1.epochs $(models)/$1.valid.safetensors &: $(RUN)/train.rec $(RUN)/valid.rec $(FROM_$1:%=$(models)/%.epochs) \
 		$(bin)/train-mlp $(RUN)/settings/model.$1 | $(models)
-	$$(stage) train.$1 -- pipeline/train $(RUN) $1 '$(FROM_$1)' $(CHECKPOINT_MINUTES) --patience $(PATIENCE) \
+	$$(threaded_stage) train.$1 -- pipeline/train $(RUN) $1 '$(FROM_$1)' $(CHECKPOINT_MINUTES) --patience $(PATIENCE) \
 		--candidates $(VALID_CANDIDATES) $(threads) $(call train_options,$1)
 $(models)/$1.safetensors: $(models)/$1.epochs $(RUN)/fit.rec $(FROM_$1:%=$(models)/%.safetensors)
-	$$(stage) fit.$1 -- pipeline/fit $(RUN) $1 '$(FROM_$1)' $(CHECKPOINT_MINUTES) $(threads) $(call train_options,$1)
+	$$(threaded_stage) fit.$1 -- pipeline/fit $(RUN) $1 '$(FROM_$1)' $(CHECKPOINT_MINUTES) $(threads) $(call train_options,$1)
 endef
 $(foreach name,$(trained),$(eval $(call model,$(name))))
 
@@ -157,9 +158,9 @@ $(RUN)/model.safetensors: $(models)/$(base).safetensors
 define similarity
 $(call stamp,weights.$1,$(OPTIONS_$1))
 $(models)/$1.valid.rec: $(RUN)/train.rec $(bin)/item-sim $(RUN)/settings/weights.$1 | $(models)
-	$$(stage) train.$1 -- pipeline/weights $$< $$@ $(threads) $(OPTIONS_$1)
+	$$(threaded_stage) train.$1 -- pipeline/weights $$< $$@ $(threads) $(OPTIONS_$1)
 $(models)/$1.rec: $(RUN)/fit.rec $(bin)/item-sim $(RUN)/settings/weights.$1 | $(models)
-	$$(stage) fit.$1 -- pipeline/weights $$< $$@ $(threads) $(OPTIONS_$1)
+	$$(threaded_stage) fit.$1 -- pipeline/weights $$< $$@ $(threads) $(OPTIONS_$1)
 endef
 $(foreach name,$(SIMILARITIES),$(eval $(call similarity,$(name))))
 
@@ -192,9 +193,9 @@ unless_empty = $(if $(filter $(SIMILARITIES),$1),-i $2)
 # $(call score,SYSTEM): its lists, for each draw and for the full catalogue, and what they are worth.
 define score
 $(draws:%=$(eval)/$1.%.rec): $(eval)/$1.%.rec: $(eval)/lists.%.rec $(needs.$1) $(bin)/score
-	$$(stage) score.$1.$$* $(call unless_empty,$1,$(needs.$1)) -- score $(call how,$1) -o $$@ $$<
+	$$(threaded_stage) score.$1.$$* $(call unless_empty,$1,$(needs.$1)) -- score $(call how,$1) -o $$@ $$<
 $(eval)/$1.full.rec: $(RUN)/fit.rec $(RUN)/test.rec $(needs.$1) $(bin)/score $(RUN)/settings/full | $(eval)
-	$$(stage) score.$1.full $(call unless_empty,$1,$(needs.$1)) -- score -q $(call how,$1) --all-items \
+	$$(threaded_stage) score.$1.full $(call unless_empty,$1,$(needs.$1)) -- score -q $(call how,$1) --all-items \
 		--top $(FULL_TOP) $(known) --truth $(RUN)/test.rec -o $$@
 endef
 $(foreach system,$(systems),$(eval $(call score,$(system))))
@@ -212,7 +213,7 @@ $(valid)/lists.rec: $(RUN)/train.rec $(RUN)/valid.rec $(bin)/sample-neg $(RUN)/s
 		--seed $(EVALUATION_SEED) -o $@ $(RUN)/valid.rec
 define score_valid
 $(valid)/$1.rec: $(valid)/lists.rec $(models)/$1.valid.safetensors $(bin)/score
-	$$(stage) blend.score.$1 -- score --model $(models)/$1.valid.safetensors $(call history,$1,$(RUN)/train.rec) $(threads) \
+	$$(threaded_stage) blend.score.$1 -- score --model $(models)/$1.valid.safetensors $(call history,$1,$(RUN)/train.rec) $(threads) \
 		-o $$@ $$<
 endef
 $(foreach name,$(MODELS),$(eval $(call score_valid,$(name))))
@@ -223,7 +224,7 @@ valid_weights := $(foreach s,$(SIMILARITIES),--similarity $s=$(models)/$s.valid.
 with = $(foreach m,$(others),--with $m=$(subst %,$m,$1))
 $(RUN)/blend.json: $(MODELS:%=$(valid)/%.rec) $(SIMILARITIES:%=$(models)/%.valid.rec) $(movies) $(genres) $(bin)/rerank \
 		$(RUN)/settings/blend
-	$(stage) blend.fit -- pipeline/rerank --fit $@ $(call with,$(valid)/%.rec) $(valid_weights) --known $(RUN)/train.rec \
+	$(threaded_stage) blend.fit -- pipeline/rerank --fit $@ $(call with,$(valid)/%.rec) $(valid_weights) --known $(RUN)/train.rec \
 		$(catalogue) $(threads) $(BLEND_OPTIONS) $(valid)/$(base).rec
 
 # All that the re-ranking of any lists takes beside --with and --known.
@@ -232,7 +233,7 @@ rerank_needs := $(bin)/rerank $(RUN)/settings/rerank $(RUN)/fit.rec $(movies) $(
                 $(SIMILARITIES:%=$(models)/%.rec))
 define rerank
 $(eval)/reranked.$1.rec: $(eval)/$(base).$1.rec $(if $(blended),$(others:%=$(eval)/%.$1.rec)) $(rerank_needs)
-	$$(stage) rerank.$1 -- pipeline/rerank $(if $(blended),$(call with,$(eval)/%.$1.rec)) $(known) $(rerank_options) \
+	$$(threaded_stage) rerank.$1 -- pipeline/rerank $(if $(blended),$(call with,$(eval)/%.$1.rec)) $(known) $(rerank_options) \
 		-o $$@ $$<
 endef
 $(foreach draw,$(draws),$(eval $(call rerank,$(draw))))
@@ -243,7 +244,7 @@ top_needs := $(if $(blended),$(MODELS:%=$(models)/%.safetensors),$(models)/$(bas
 semicolon := ;
 others_how := $(if $(blended),$(foreach m,$(others),$m $(call how,$m)$(semicolon)))
 $(eval)/reranked.full.rec: $(top_needs) $(RUN)/settings/full | $(eval)
-	$(stage) rerank.full -- pipeline/top-lists $@ $(RERANK_TOP) $(FULL_TOP) \
+	$(threaded_stage) rerank.full -- pipeline/top-lists $@ $(RERANK_TOP) $(FULL_TOP) \
 		'$(call how,$(base)) $(known) --truth $(RUN)/test.rec' '$(others_how)' $(known) $(rerank_options)
 
 # ---- what all the lists are worth ----
@@ -267,7 +268,7 @@ tests := $(foreach system,$(rivals),$(rankings:%=$(eval)/reranked-$(system).%.ts
 
 seen := $(known) --known $(RUN)/test.rec
 $(RUN)/top.rec: $(top_needs) $(RUN)/settings/recommend
-	$(stage) recommend.score -- pipeline/top-lists $@ $(RERANK_TOP) $(TOP) '$(call how,$(base)) $(seen)' '$(others_how)' \
+	$(threaded_stage) recommend.score -- pipeline/top-lists $@ $(RERANK_TOP) $(TOP) '$(call how,$(base)) $(seen)' '$(others_how)' \
 		$(seen) $(rerank_options)
 
 lists := $(RUN)/recommendations.csv $(RUN)/recommendations.jsonl
