@@ -229,7 +229,7 @@ static double choose_penalty(struct fitting *f, double *weights, double *step, d
 	report->tried = lists > 0 ? BLEND_PENALTIES : 0; /* none where many lists are all of a few users without a fold */
 	for (size_t p = 0; p < BLEND_PENALTIES; p++) {
 		report->penalties[p] = penalties[p];
-		report->held_out[p] = held_out[p] / (double)lists;
+		report->held_out[p] = lists > 0 ? held_out[p] / (double)lists : 0;
 		if (held_out[p] >= held_out[best])
 			best = p;
 	}
