@@ -311,7 +311,7 @@ int blend_fit(struct blend *blend, struct blend_sample *sample, const struct ble
 	const size_t S = blend->count;
 	struct fitting f = {.kernels = all[options->isa], .pool = pool, .blend = blend, .sample = sample, .signals = S,
 	                    .width = (2 * S + BLEND_PAD - 1) / BLEND_PAD * BLEND_PAD, .weight_count = KINDS * S};
-	double weights[KINDS * SIGNALS_MAX] = {0}, step[KINDS * SIGNALS_MAX], trial[KINDS * SIGNALS_MAX];
+	double weights[KINDS * SIGNALS_MAX] = {0}, step[KINDS * SIGNALS_MAX] = {0}, trial[KINDS * SIGNALS_MAX] = {0};
 	if (sample->count == 0)
 		return error_set(error, CODE_DATA, "no list has a relevant item among others, expected candidates with the "
 		                 "truth marked (sample-neg --candidates)");

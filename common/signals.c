@@ -25,7 +25,8 @@ struct asked {
 static int score_values(const struct asked *asked, struct error *error)
 {
 	(void)error;
-	memcpy(asked->values, asked->list->scores, asked->list->count * sizeof *asked->values);
+	for (uint32_t i = 0; i < asked->list->count; i++)
+		asked->values[i] = asked->list->scores[i];
 	return 0;
 }
 

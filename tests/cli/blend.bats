@@ -96,7 +96,7 @@ genres:0 genres:0.5 genres:1 years:0 years:0.5 years:1 " ]
 @test "another seed has other folds, and a penalty that is given needs none" {
 	rerank --fit a.json --seed 1 "$F/valid.scored"
 	rerank --fit b.json --seed 2 "$F/valid.scored"
-	! cmp -s a.json b.json
+	run ! cmp a.json b.json
 	rerank --fit a.json --l2 3 --seed 1 "$F/valid.scored"
 	rerank --fit b.json --l2 3 --seed 2 "$F/valid.scored"
 	same a.json b.json
