@@ -260,7 +260,7 @@ void signal_room_release(struct signal_room *room)
 static const float *decay_history(const struct histories *histories, uint64_t begin, size_t count, double decay,
                                   float *weights)
 {
-	if (decay == 0)
+	if (decay == 0 || !histories)
 		return NULL;
 	for (size_t k = 0; k < count; k++)
 		weights[k] = (float)maths_pow(1 + (double)histories->later[begin + k], -decay);
