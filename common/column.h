@@ -7,7 +7,7 @@
 #include "error.h"
 #include "mem.h"
 
-enum { COLUMN_CHUNK_BITS = 18, COLUMN_CHUNK = 1 << COLUMN_CHUNK_BITS };
+enum { COLUMN_CHUNK_BITS = 20, COLUMN_CHUNK = 1 << COLUMN_CHUNK_BITS };
 
 struct column {
 	void **chunks;           /* of COLUMN_CHUNK values each */
@@ -19,11 +19,13 @@ struct column {
 /* A zeroed struct is an empty column. */
 MUST_CHECK int column_add(struct column *column, uint64_t value, struct error *error);
 /* The same for `count` values in order. */
-MUST_CHECK int column_add_many(struct column *column, const uint64_t *values, size_t count, struct error *error);
+MUST_CHECK int column_add_many(struct column *column, const uint32_t *values, size_t count, struct error *error);
+MUST_CHECK int column_add_wide(struct column *column, const uint64_t *values, size_t count, struct error *error);
 void column_release(struct column *column);
 
-/* `count` values from `index` on, all of which exist. */
+/* `count` values from `index` on, all of which exist; the second of a column whose values are all below 2^32. */
 void column_read(const struct column *column, uint64_t index, size_t count, uint64_t *values);
+void column_read_narrow(const struct column *column, uint64_t index, size_t count, uint32_t *values);
 
 /* The value at `index` < count. */
 static inline uint64_t column_get(const struct column *column, uint64_t index)

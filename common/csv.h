@@ -82,7 +82,13 @@ struct rating_row {
 MUST_CHECK enum csv_verdict rating_row_next(struct csv_reader *reader, const struct ratings_columns *columns,
                                             struct rating_row *row, struct error *error);
 
-/* Writes one field, quoted where it must be for `delimiter`. */
+/* Whether a field goes out as it is, or has to be quoted. */
+bool csv_is_plain(const char *text, size_t length, char delimiter);
+
+/* Writes one field at `to`, quoted where it must be: room for 2 * length + 2 bytes. Returns what is behind it. */
+char *csv_put_field(char *to, const char *text, size_t length, char delimiter);
+
+/* The same to an output. */
 MUST_CHECK int csv_write_field(struct output *output, const char *text, size_t length, char delimiter,
                                struct error *error);
 

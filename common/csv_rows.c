@@ -145,10 +145,15 @@ static void take_run(struct csv_rows *rows, struct csv_rows_run *run)
 	const struct csv_rows_slot *slot = rows->slot;
 	const struct csv_scan *scan = &slot->scan;
 	const bool odd_follows = rows->next_odd < scan->odd_count;
-	const size_t stop = odd_follows ? scan->odds[rows->next_odd].row : scan->row_count;
-	run->rows = scan->rows + rows->next_row;
-	run->count = stop - rows->next_row;
+	const size_t from = rows->next_row, stop = odd_follows ? scan->odds[rows->next_odd].row : scan->row_count;
+	run->users = scan->users + from;
+	run->items = scan->items + from;
+	run->ratings = scan->ratings + from;
+	run->times = scan->times + from;
+	run->places = scan->places + from;
+	run->count = stop - from;
 	run->bytes = slot->bytes;
+	run->has_rating = rows->columns.at[COLUMN_RATING] >= 0;
 	run->line = rows->reader.next_line;
 	rows->next_row = stop;
 	rows->at = odd_follows ? scan->odds[rows->next_odd].begin : slot->size;
@@ -172,6 +177,29 @@ int csv_rows_next(struct csv_rows *rows, struct csv_rows_run *run, struct error 
 	return (int)rating_row_next(reader, &rows->columns, &run->odd, error);
 }
 
+struct csv_field csv_run_rating(const struct csv_rows_run *run, size_t row, char room[DECIMAL_TEXT_MAX])
+{
+	const uint32_t key = run->ratings[row];
+	struct csv_field text = {room, 0};
+	if (!run->has_rating)
+		return text;
+	if (key == 0)
+		return (struct csv_field){run->bytes + run->places[row].rating_at, run->places[row].rating_length};
+	for (; text.length < 4 && key >> (8 * text.length); text.length++)
+		room[text.length] = (char)(key >> (8 * text.length));
+	return text;
+}
+
+double csv_run_value(const struct csv_rows_run *run, size_t row)
+{
+	char room[DECIMAL_TEXT_MAX];
+	double value = 1.0;
+	const struct csv_field text = csv_run_rating(run, row, room);
+	if (run->has_rating)
+		(void)csv_rating_of(text.text, text.length, &value);
+	return value;
+}
+
 /* ---- opening ---- */
 
 static void find_shape(struct csv_rows *rows)
@@ -190,15 +218,11 @@ static void find_shape(struct csv_rows *rows)
 
 static int make_slots(struct csv_rows *rows, size_t count, struct error *error)
 {
-	const size_t most = csv_scan_rows_max(rows->slot_bytes);
 	rows->slots = mem_alloc_zero(count, sizeof *rows->slots, error);
 	for (; rows->slots && rows->slot_count < count; rows->slot_count++) {
 		struct csv_rows_slot *slot = &rows->slots[rows->slot_count];
 		slot->memory = mem_alloc_zero(CSV_SCAN_BEFORE + rows->slot_bytes + CSV_SCAN_BEHIND, 1, error);
-		slot->scan.rows = mem_alloc(most, sizeof *slot->scan.rows, error);
-		slot->scan.odds = mem_alloc(most + 1, sizeof *slot->scan.odds, error);
-		slot->scan.marks = mem_alloc(rows->slot_bytes + CSV_SCAN_BEHIND, sizeof *slot->scan.marks, error);
-		if (!slot->memory || !slot->scan.rows || !slot->scan.odds || !slot->scan.marks) {
+		if (csv_scan_init(&slot->scan, rows->slot_bytes, error) < 0 || !slot->memory) {
 			rows->slot_count++;
 			return -1;
 		}
@@ -250,9 +274,7 @@ void csv_rows_release(struct csv_rows *rows)
 	relay_free(rows->relay);
 	for (size_t i = 0; i < rows->slot_count; i++) {
 		mem_free(rows->slots[i].memory);
-		mem_free(rows->slots[i].scan.rows);
-		mem_free(rows->slots[i].scan.odds);
-		mem_free(rows->slots[i].scan.marks);
+		csv_scan_release(&rows->slots[i].scan);
 	}
 	mem_free(rows->slots);
 	mem_free(rows->pending);

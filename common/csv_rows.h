@@ -7,6 +7,7 @@
 #include "compat.h"
 #include "csv.h"
 #include "csv_scan.h"
+#include "decimal.h"
 #include "error.h"
 #include "relay.h"
 
@@ -33,16 +34,38 @@ struct csv_rows {
 	bool inside;                      /* the last slot ended within a line */
 };
 
-/* What csv_rows_next gives. After CSV_ROWS: `rows`, `count` >= 1 and the number of the first one's line; texts are
- * at bytes + user_at and so on, with CSV_SCAN_BEFORE and CSV_SCAN_BEHIND readable bytes around; all valid until the
- * next call. After CSV_RECORD and CSV_BAD: `odd`, as rating_row_next gives it. */
+/* What csv_rows_next gives. After CSV_ROWS: `count` >= 1 rows, columns as in struct csv_scan, and the number of the
+ * first one's line; valid until the next call. After CSV_RECORD and CSV_BAD: `odd`, as rating_row_next gives it. */
 struct csv_rows_run {
-	const struct csv_row *rows;
+	const uint32_t *users, *items, *ratings;
+	const int64_t *times;
+	const struct csv_place *places;
+	const char *bytes;                /* what places are in */
+	bool has_rating;
 	size_t count;
-	const char *bytes;
 	uint64_t line;
 	struct rating_row odd;
 };
+
+/* The text of an id, the user's or the item's, of `row` of a run: its place, or digits written to `room`. */
+static inline struct csv_field csv_run_user(const struct csv_rows_run *run, size_t row, char room[DECIMAL_TEXT_MAX])
+{
+	if (run->users[row] == (uint32_t)DECIMAL_NONE)
+		return (struct csv_field){run->bytes + run->places[row].user_at, run->places[row].user_length};
+	return (struct csv_field){room, (size_t)(decimal_write(room, run->users[row]) - room)};
+}
+
+static inline struct csv_field csv_run_item(const struct csv_rows_run *run, size_t row, char room[DECIMAL_TEXT_MAX])
+{
+	if (run->items[row] == (uint32_t)DECIMAL_NONE)
+		return (struct csv_field){run->bytes + run->places[row].item_at, run->places[row].item_length};
+	return (struct csv_field){room, (size_t)(decimal_write(room, run->items[row]) - room)};
+}
+
+/* The same of the rating, and its value (1 where there is no column). Texts of up to four bytes are the key: whoever
+ * takes many rows remembers what it is worth. */
+struct csv_field csv_run_rating(const struct csv_rows_run *run, size_t row, char room[DECIMAL_TEXT_MAX]);
+double csv_run_value(const struct csv_rows_run *run, size_t row);
 
 /* Opens `path` and finds the columns, as csv_open and ratings_columns_find do. `threads`: 1 does everything in the
  * caller, 0 is one a processor. `at_a_time`: CSV_ROWS_AT_A_TIME, or less for tests. On failure call csv_rows_release

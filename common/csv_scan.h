@@ -1,8 +1,8 @@
-/* Ordinary rows of ratings, fast: many lines at once are cut by masks of 64 bytes and their numbers read eight digits
+/* Ordinary rows of ratings, fast: many lines at once are cut by masks of 64 bytes and their numbers read eight rows
  * at a time. What is not ordinary is left alone, line by line, for the parser that takes everything (csv.h): the two
  * give the same rows for every input, which tests compare.
  *
- * A line is ordinary when it has exactly the columns of the shape, no quote, NUL or byte above 127, is shorter than
+ * A line is ordinary when it has exactly the columns of the shape, no quote, NUL or byte above 127, is no longer than
  * CSV_SCAN_LINE_MAX, may end in one CR, and its ids, rating and time are as rating_row_next wants them. */
 #ifndef RECPIPE_CSV_SCAN_H
 #define RECPIPE_CSV_SCAN_H
@@ -16,6 +16,7 @@ enum {
 	CSV_SCAN_LINE_MAX = 60000,
 	CSV_SCAN_BEFORE = 64, /* readable bytes that the caller has before the first line */
 	CSV_SCAN_BEHIND = 64, /* and behind the last */
+	CSV_SCAN_MARKS = 9216, /* scratch of the scanner */
 };
 
 /* Where the columns are. `columns` 0: no line is ordinary. */
@@ -26,13 +27,9 @@ struct csv_scan_shape {
 	int at[RATINGS_COLUMNS];   /* as in struct ratings_columns, each below `columns` */
 };
 
-/* One ordinary row: where its texts are in the scanned bytes, and their values. */
-struct csv_row {
-	double rating;
-	int64_t time;
-	uint32_t user_number, item_number; /* decimal_number of the ids, DECIMAL_NONE for others */
+/* Where the texts of a row are in the scanned bytes. */
+struct csv_place {
 	uint32_t user_at, item_at, rating_at;
-	uint32_t rating_key;       /* the rating's text of up to four bytes, first one lowest; 0: longer, or none */
 	uint16_t user_length, item_length, rating_length;
 };
 
@@ -41,20 +38,28 @@ struct csv_odd {
 	uint32_t begin, end, row;
 };
 
+/* The ordinary rows, column by column. Room for csv_scan_rows_max(bytes) of each, one more of `odds`. */
 struct csv_scan {
-	struct csv_row *rows;      /* room for csv_scan_rows_max(bytes) */
-	struct csv_odd *odds;      /* and one more than that */
-	uint32_t *marks;           /* scratch: one a byte and CSV_SCAN_BEHIND more */
+	uint32_t *users, *items;   /* decimal_number of the ids, DECIMAL_NONE for others */
+	uint32_t *ratings;         /* the text of up to four bytes, first one lowest; 0: a longer one, or no column */
+	int64_t *times;            /* 0 where there is no column */
+	struct csv_place *places;  /* only of rows whose user, item or rating is not all in the columns above */
+	struct csv_odd *odds;
+	uint32_t *marks;           /* CSV_SCAN_MARKS */
 	size_t row_count, odd_count;
 };
 
-/* The most ordinary rows that `size` bytes can hold: "a,b\n". */
+/* Makes room for what `size` bytes can hold. csv_scan_release also after a failure. */
+MUST_CHECK int csv_scan_init(struct csv_scan *scan, size_t size, struct error *error);
+void csv_scan_release(struct csv_scan *scan); /* a zeroed one is fine */
+
+/* The most ordinary rows that `size` bytes can hold: "a,b\n"; whole groups of them. */
 static inline size_t csv_scan_rows_max(size_t size)
 {
-	return size / 4 + 1;
+	return size / 4 + 8;
 }
 
-/* Cuts the lines of [begin, end); end - begin < 2^32. Bytes behind the last newline are odd. */
+/* Cuts the lines of [begin, end); end - begin < 2^30. Bytes behind the last newline are odd. */
 typedef void csv_scan_function(const struct csv_scan_shape *shape, const char *bytes, size_t begin, size_t end,
                                struct csv_scan *scan);
 

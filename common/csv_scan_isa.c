@@ -1,93 +1,17 @@
-/* Lines into rows in two steps. The first writes down where delimiters, newlines and bytes that make a line odd are:
- * 64 bytes at a time become masks, masks become positions. The second takes as many marks as a row has columns,
- * looks whether they are what an ordinary row has there, and reads the numbers between them. Eight digits are one
- * load, one check and three multiplications (Lemire, "Quickly parsing eight digits", 2018; Muła's SWAR). */
-#include <endian.h>
-
+/* Lines into rows in two steps, some kilobytes at a time. The first writes down where delimiters, newlines and bytes
+ * that make a line odd are: 64 bytes at a time become masks, masks become positions that carry their kind. The second
+ * takes as many marks as eight rows have, looks whether they are what ordinary rows have there, and reads the numbers
+ * of eight rows together; rows that this does not fit go one by one. Eight digits are one load, one check and three
+ * multiplications (Lemire, "Quickly parsing eight digits", 2018; Muła's SWAR). */
 #include "csv_scan.h"
+#include "csv_scan_lanes.h"
+#include "csv_scan_marks.h"
 #include "decimal.h"
-#include "simd.h"
 
-/* Eight bytes as a number, the first one lowest. */
-LANE_CODE uint64_t load_word(const char *at)
-{
-	uint64_t word;
-	memcpy(&word, at, sizeof word);
-	return le64toh(word);
-}
+enum { MARKED_AT_ONCE = 8192 }; /* bytes: their marks stay in the first cache */
 
-/* ---- masks: bit i for byte i of 64 ---- */
-
-#if defined(KERNEL_ISA_avx512)
-
-LANE_CODE uint64_t mask_of(const char *at, char delimiter)
-{
-	const __m512i bytes = _mm512_loadu_si512((const void *)at);
-	return _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8(delimiter)) |
-	       _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8('\n')) |
-	       _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8('"')) |
-	       _mm512_cmple_epi8_mask(bytes, _mm512_setzero_si512()); /* NUL and what is above 127 */
-}
-
-#elif defined(KERNEL_ISA_avx2)
-
-LANE_CODE uint32_t half_mask_of(const char *at, char delimiter)
-{
-	const __m256i bytes = _mm256_loadu_si256((const void *)at);
-	const __m256i marked = _mm256_or_si256(_mm256_or_si256(_mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(delimiter)),
-	                                                       _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8('\n'))),
-	                                       _mm256_or_si256(_mm256_cmpeq_epi8(bytes, _mm256_set1_epi8('"')),
-	                                                       _mm256_cmpeq_epi8(bytes, _mm256_setzero_si256())));
-	return (uint32_t)_mm256_movemask_epi8(_mm256_or_si256(marked, bytes));
-}
-
-LANE_CODE uint64_t mask_of(const char *at, char delimiter)
-{
-	return half_mask_of(at, delimiter) | (uint64_t)half_mask_of(at + 32, delimiter) << 32;
-}
-
-#else
-
-/* The top bit of each byte of `word` that is zero. */
-LANE_CODE uint64_t zero_bytes(uint64_t word)
-{
-	const uint64_t low = UINT64_C(0x7f7f7f7f7f7f7f7f);
-	return ~(((word & low) + low) | word | low);
-}
-
-LANE_CODE uint64_t mask_of(const char *at, char delimiter)
-{
-	const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones << 7;
-	uint64_t mask = 0;
-	for (int i = 0; i < 8; i++) {
-		const uint64_t word = load_word(at + 8 * i);
-		const uint64_t marked = zero_bytes(word ^ (ones * (unsigned char)delimiter)) | zero_bytes(word ^ (ones * '\n')) |
-		                        zero_bytes(word ^ (ones * '"')) | zero_bytes(word) | (word & tops);
-		mask |= ((marked >> 7) * UINT64_C(0x0102040810204080) >> 56) << (8 * i);
-	}
-	return mask;
-}
-
-#endif
-
-/* Positions of the marks of [begin, end). Bits are taken by eights without asking how many are left: what is
- * written too much is written over. Returns how many there are. */
-LANE_CODE size_t find_marks(const char *bytes, size_t begin, size_t end, char delimiter, uint32_t *marks)
-{
-	size_t count = 0;
-	for (size_t at = begin; at < end; at += 64) {
-		uint64_t mask = mask_of(bytes + at, delimiter);
-		if (end - at < 64)
-			mask &= (UINT64_C(1) << (end - at)) - 1;
-		const size_t found = (size_t)__builtin_popcountll(mask);
-		uint32_t *to = marks + count;
-		for (size_t taken = 0; taken < found; taken += 8)
-			for (int i = 0; i < 8; i++, mask &= mask - 1)
-				*to++ = (uint32_t)at + (mask ? (uint32_t)__builtin_ctzll(mask) : 0);
-		count += found;
-	}
-	return count;
-}
+static_assert(CSV_SCAN_MARKS >= MARKED_AT_ONCE + 64 + ROWS_AT_ONCE * (2 * CSV_SCAN_COLUMNS_MAX - 1),
+              "marks of a stretch, what is written too much, and what is left of the stretch before");
 
 /* ---- numbers ---- */
 
@@ -136,86 +60,253 @@ LANE_CODE bool take_time(const char *text, size_t length, int64_t *time)
 	return csv_time_of(text, length, time);
 }
 
-#define TEN(n) (n) / 10.0, (n + 1) / 10.0, (n + 2) / 10.0, (n + 3) / 10.0, (n + 4) / 10.0, (n + 5) / 10.0, \
-		(n + 6) / 10.0, (n + 7) / 10.0, (n + 8) / 10.0, (n + 9) / 10.0
-#define HUNDRED TEN(0), TEN(10), TEN(20), TEN(30), TEN(40), TEN(50), TEN(60), TEN(70), TEN(80), TEN(90)
-
 /* Nearly all ratings are one digit, or two with a point between them. */
-LANE_CODE bool take_rating(const char *text, size_t length, struct csv_row *row)
+LANE_CODE bool is_short_rating(uint32_t key, size_t length)
 {
-	static const uint32_t kept[5] = {0, 0xff, 0xffff, 0xffffff, 0xffffffff};
-	static const double tenths[100] = {HUNDRED};
-	const uint32_t key = (uint32_t)load_word(text);
-	row->rating_key = length <= 4 ? key & kept[length] : 0;
-	row->rating_length = (uint16_t)length;
 	const unsigned first = (key & 0xff) - '0', second = (key >> 16 & 0xff) - '0';
-	if (length == 3 && first <= 9 && second <= 9 && (key >> 8 & 0xff) == '.') {
-		row->rating = tenths[first * 10 + second];
-		return true;
-	}
-	if (length == 1 && first <= 9) {
-		row->rating = (double)first;
-		return true;
-	}
-	return csv_rating_of(text, length, &row->rating);
+	return first <= 9 && (length == 1 || (length == 3 && second <= 9 && (key >> 8 & 0xff) == '.'));
 }
 
-/* ---- rows ---- */
+LANE_CODE bool take_rating(const char *text, size_t length, uint32_t *key)
+{
+	static const uint32_t kept[5] = {0, 0xff, 0xffff, 0xffffff, 0xffffffff};
+	const uint32_t word = (uint32_t)load_word(text);
+	double value;
+	*key = length <= 4 ? word & kept[length] : 0;
+	return is_short_rating(word, length) || csv_rating_of(text, length, &value);
+}
 
-struct row_marks {
+/* ---- one row ---- */
+
+/* What the rows of a stretch have in common, and where the next one goes. */
+struct cutter {
+	const struct csv_scan_shape *shape;
 	const char *bytes;
-	const uint32_t *marks; /* those of this row */
-	uint32_t line, end;    /* of the row, without its line end */
-	unsigned width, last;  /* of the delimiter; the last column */
+	struct csv_scan *scan;
+	const uint32_t *marks;     /* of the next row */
+	size_t left;               /* marks from there on */
+	unsigned stride;           /* marks of a row: its delimiters and the newline */
+	unsigned columns, width;   /* of the shape, constants where it is the usual one */
+	uint32_t line;             /* where the row begins */
 };
 
-LANE_CODE uint32_t field_of(const struct row_marks *row, int column, size_t *length)
+LANE_CODE uint32_t field_of(const struct cutter *cutter, uint32_t end, int column, size_t *length)
 {
 	const unsigned at = (unsigned)column;
-	const uint32_t from = at ? row->marks[at * row->width - 1] + 1 : row->line;
-	*length = (at == row->last ? row->end : row->marks[at * row->width]) - from;
+	const uint32_t from = at ? cutter->marks[at * cutter->width - 1] + 1 : cutter->line;
+	*length = (at == cutter->columns - 1 ? end : cutter->marks[at * cutter->width]) - from;
 	return from;
 }
 
-LANE_CODE bool take_row(const struct csv_scan_shape *shape, const struct row_marks *marks, struct csv_row *row)
+LANE_CODE bool take_fields(const struct cutter *cutter, uint32_t end)
 {
-	size_t user_length, item_length, length;
-	const char *bytes = marks->bytes;
-	if (marks->end - marks->line > CSV_SCAN_LINE_MAX)
-		return false;
-	row->user_at = field_of(marks, shape->at[COLUMN_USER], &user_length);
-	row->item_at = field_of(marks, shape->at[COLUMN_ITEM], &item_length);
+	const int *at = cutter->shape->at;
+	const char *bytes = cutter->bytes;
+	struct csv_scan *scan = cutter->scan;
+	const size_t row = scan->row_count;
+	size_t user_length, item_length, length = 0;
+	struct csv_place place = {0};
+	place.user_at = field_of(cutter, end, at[COLUMN_USER], &user_length);
+	place.item_at = field_of(cutter, end, at[COLUMN_ITEM], &item_length);
 	if (user_length == 0 || item_length == 0)
 		return false;
-	row->user_length = (uint16_t)user_length;
-	row->item_length = (uint16_t)item_length;
-	row->user_number = id_number(bytes + row->user_at, user_length);
-	row->item_number = id_number(bytes + row->item_at, item_length);
-	row->rating = 1.0;
-	row->time = 0;
-	row->rating_at = row->rating_key = row->rating_length = 0;
-	if (shape->at[COLUMN_RATING] >= 0) {
-		row->rating_at = field_of(marks, shape->at[COLUMN_RATING], &length);
-		if (!take_rating(bytes + row->rating_at, length, row))
+	scan->users[row] = id_number(bytes + place.user_at, user_length);
+	scan->items[row] = id_number(bytes + place.item_at, item_length);
+	scan->ratings[row] = 0;
+	scan->times[row] = 0;
+	if (at[COLUMN_RATING] >= 0) {
+		place.rating_at = field_of(cutter, end, at[COLUMN_RATING], &length);
+		if (!take_rating(bytes + place.rating_at, length, &scan->ratings[row]))
 			return false;
 	}
-	if (shape->at[COLUMN_TIME] < 0)
+	place.user_length = (uint16_t)user_length;
+	place.item_length = (uint16_t)item_length;
+	place.rating_length = (uint16_t)length;
+	scan->places[row] = place;
+	if (at[COLUMN_TIME] < 0)
 		return true;
-	const uint32_t time_at = field_of(marks, shape->at[COLUMN_TIME], &length);
-	return take_time(bytes + time_at, length, &row->time);
+	const uint32_t time_at = field_of(cutter, end, at[COLUMN_TIME], &length);
+	return take_time(bytes + time_at, length, &scan->times[row]);
 }
 
-/* The marks of an ordinary row of `columns` columns: delimiters, then a newline. */
-LANE_CODE bool are_of_row(const char *bytes, const uint32_t *marks, char delimiter, unsigned columns, unsigned width)
+/* Takes the row whose marks come next, if it is ordinary. */
+LANE_CODE bool take_row(struct cutter *cutter)
 {
-	const unsigned newline = (columns - 1) * width;
-	bool are = bytes[marks[newline]] == '\n';
-	for (unsigned m = 0; m < newline; m++)
-		are &= bytes[marks[m]] == delimiter;
-	for (unsigned m = 0; width == 2 && m < newline; m += 2)
-		are &= marks[m + 1] == marks[m] + 1;
-	return are;
+	const uint32_t *marks = cutter->marks;
+	const unsigned last = cutter->stride - 1;
+	uint32_t strange = marks[last] ^ newline_mark;
+	for (unsigned m = 0; m < last; m++)
+		strange |= marks[m];
+	bool whole = (strange & mark_kinds) == 0;
+	for (unsigned m = 0; cutter->width == 2 && m < last; m += 2)
+		whole &= marks[m + 1] == marks[m] + 1;
+	const uint32_t stop = marks[last] & ~mark_kinds;
+	if (!whole || stop - cutter->line > CSV_SCAN_LINE_MAX)
+		return false;
+	const uint32_t end = stop - (stop > cutter->line && cutter->bytes[stop - 1] == '\r');
+	if ((end != stop && cutter->bytes[end - 1] == '\r') || !take_fields(cutter, end))
+		return false;
+	cutter->scan->row_count++;
+	cutter->marks += cutter->stride;
+	cutter->left -= cutter->stride;
+	cutter->line = stop + 1;
+	return true;
 }
+
+/* ---- eight rows ---- */
+
+#if defined(CSV_SCAN_HAS_LANES)
+
+/* Where a column of each of the eight rows begins, and its length. */
+struct span_of_eight {
+	n32 begin, length;
+};
+
+struct eight {
+	n32 marks[2 * CSV_SCAN_COLUMNS_MAX - 1]; /* the first of each row, the second, … */
+	n32 lines, ends;                         /* of the rows, without newline and CR */
+};
+
+/* Looks whether the marks to come are those of eight ordinary rows. */
+LANE_CODE bool are_rows(const struct cutter *cutter, struct eight *eight)
+{
+	const unsigned last = cutter->stride - 1;
+	n32 strange = n32_set(0);
+	if (cutter->stride == 4)
+		n32_fours(cutter->marks, eight->marks);
+	for (unsigned m = 0; m <= last; m++) {
+		if (cutter->stride != 4)
+			eight->marks[m] = n32_stride(cutter->marks + m, cutter->stride);
+		/* Of a delimiter of two characters, the second is behind the first: else as if it were odd. */
+		if (cutter->width == 2 && m % 2 == 1)
+			strange = n32_or(strange, n32_xor(n32_equal(eight->marks[m], n32_add(eight->marks[m - 1], n32_set(1))),
+			                                  n32_set(UINT32_MAX)));
+		strange = n32_or(strange, m < last ? eight->marks[m] : n32_xor(eight->marks[m], n32_set(newline_mark)));
+	}
+	if (n32_any(n32_and(strange, n32_set(mark_kinds))))
+		return false;
+	eight->ends = n32_xor(eight->marks[last], n32_set(newline_mark));
+	eight->lines = n32_add(n32_behind(cutter->line - 1, eight->ends), n32_set(1));
+	return true;
+}
+
+/* CRs before the newlines: all eight lines have one, or none has. Longer lines and two CRs are left. */
+LANE_CODE bool find_ends(const struct cutter *cutter, struct eight *eight)
+{
+	const n32 tails = n32_text(cutter->bytes, n32_sub(eight->ends, n32_set(2)));
+	const n32 last = n32_equal(n32_and(tails, n32_set(0xff00)), n32_set('\r' << 8));
+	const n32 before = n32_equal(n32_and(tails, n32_set(0xff)), n32_set('\r'));
+	if (n32_any(n32_above(n32_sub(eight->ends, eight->lines), n32_set(CSV_SCAN_LINE_MAX))))
+		return false;
+	if (n32_any(last)) {
+		if (!n32_all(last) || n32_any(before))
+			return false;
+		eight->ends = n32_sub(eight->ends, n32_set(1));
+	}
+	return true;
+}
+
+LANE_CODE struct span_of_eight column_of(const struct cutter *cutter, const struct eight *eight, int column)
+{
+	const unsigned at = (unsigned)column;
+	const n32 begin = at ? n32_add(eight->marks[at * cutter->width - 1], n32_set(1)) : eight->lines;
+	const n32 end = at == cutter->columns - 1 ? eight->ends : eight->marks[at * cutter->width];
+	return (struct span_of_eight){begin, n32_sub(end, begin)};
+}
+
+/* Lengths that are not 1 to `most`. */
+LANE_CODE n32 outside(n32 length, uint32_t most)
+{
+	return n32_or(n32_above(n32_set(1), length), n32_above(length, n32_set(most)));
+}
+
+LANE_CODE w64 digits_of(const struct cutter *cutter, struct span_of_eight span, uint32_t skipped)
+{
+	const n32 length = n32_sub(span.length, n32_set(skipped));
+	return w64_digits(w64_text(cutter->bytes, n32_add(span.begin, length)), length);
+}
+
+/* The number of eight ids of one to eight digits. What is none shows in *odd, or in *digits. */
+LANE_CODE n32 numbers_of(const struct cutter *cutter, struct span_of_eight span, n32 *odd, w64 *digits)
+{
+	const w64 own = digits_of(cutter, span, 0);
+	const n32 numbers = w64_narrow(w64_value(own)), least = n32_least(n32_sub(span.length, n32_set(1)));
+	*digits = w64_max_bytes(*digits, own);
+	*odd = n32_or(*odd, n32_or(outside(span.length, 8), n32_above(least, numbers)));
+	return numbers;
+}
+
+/* Times of one to sixteen digits. */
+LANE_CODE w64 times_of(const struct cutter *cutter, struct span_of_eight span, n32 *odd, w64 *digits)
+{
+	const w64 low = digits_of(cutter, span, 0), high = digits_of(cutter, span, 8);
+	*digits = w64_max_bytes(*digits, w64_max_bytes(low, high));
+	*odd = n32_or(*odd, outside(span.length, 16));
+	return w64_joined(w64_value(high), w64_value(low));
+}
+
+/* Ratings like 4 and 3.5 all at once, others one by one. */
+LANE_CODE bool take_ratings(const struct cutter *cutter, struct span_of_eight span, uint32_t *keys)
+{
+	const n32 one = n32_equal(span.length, n32_set(1)), three = n32_equal(span.length, n32_set(3));
+	const n32 key = n32_kept(n32_text(cutter->bytes, span.begin), span.length);
+	const n32 digits = n32_xor(key, n32_or(n32_and(three, n32_set(0x302e30)), n32_and(one, n32_set(0x30))));
+	const n32 more = n32_and(n32_or(digits, n32_add(digits, n32_set(0x060006))), n32_set(0xfff0fff0));
+	n32_store(keys, key);
+	if (n32_all(n32_and(n32_or(one, three), n32_equal(more, n32_set(0)))))
+		return true;
+	uint32_t begins[ROWS_AT_ONCE], lengths[ROWS_AT_ONCE];
+	bool good = true;
+	n32_store(begins, span.begin);
+	n32_store(lengths, span.length);
+	for (int i = 0; i < ROWS_AT_ONCE; i++)
+		good &= lengths[i] <= 4 && take_rating(cutter->bytes + begins[i], lengths[i], &keys[i]);
+	return good;
+}
+
+/* Takes the next eight rows if they are ordinary, their ids are numbers of up to eight digits, their ratings of up to
+ * four characters. Others are no worse, but slower. */
+LANE_CODE bool take_eight(struct cutter *cutter)
+{
+	const int *at = cutter->shape->at;
+	struct csv_scan *scan = cutter->scan;
+	const size_t row = scan->row_count;
+	struct eight eight;
+	n32 odd = n32_set(0);
+	w64 digits = w64_set(0), times = digits;
+	if (!are_rows(cutter, &eight))
+		return false;
+	const uint32_t next = n32_last(eight.ends) + 1;
+	if (!find_ends(cutter, &eight))
+		return false;
+	n32_store(scan->users + row, numbers_of(cutter, column_of(cutter, &eight, at[COLUMN_USER]), &odd, &digits));
+	n32_store(scan->items + row, numbers_of(cutter, column_of(cutter, &eight, at[COLUMN_ITEM]), &odd, &digits));
+	if (at[COLUMN_TIME] >= 0)
+		times = times_of(cutter, column_of(cutter, &eight, at[COLUMN_TIME]), &odd, &digits);
+	w64_store(scan->times + row, times);
+	n32_store(scan->ratings + row, n32_set(0));
+	if (n32_any(odd) || !w64_are_digits(digits) ||
+	    (at[COLUMN_RATING] >= 0 &&
+	     !take_ratings(cutter, column_of(cutter, &eight, at[COLUMN_RATING]), scan->ratings + row)))
+		return false;
+	scan->row_count += ROWS_AT_ONCE;
+	cutter->marks += ROWS_AT_ONCE * cutter->stride;
+	cutter->left -= ROWS_AT_ONCE * cutter->stride;
+	cutter->line = next;
+	return true;
+}
+
+#else
+
+LANE_CODE bool take_eight(struct cutter *cutter)
+{
+	(void)cutter;
+	return false;
+}
+
+#endif
+
+/* ---- all rows ---- */
 
 /* Notes [begin, end) as odd; what follows the odd line before it joins that one. */
 LANE_CODE void add_odd(struct csv_scan *scan, uint32_t begin, uint32_t end)
@@ -227,35 +318,60 @@ LANE_CODE void add_odd(struct csv_scan *scan, uint32_t begin, uint32_t end)
 		scan->odds[scan->odd_count++] = (struct csv_odd){begin, end, (uint32_t)scan->row_count};
 }
 
-/* Inlined with constant columns and width where it matters. */
-LANE_CODE void take_rows(const struct csv_scan_shape *shape, const char *bytes, size_t begin, size_t end, size_t count,
-                         unsigned columns, unsigned width, struct csv_scan *scan)
+/* Goes to the end of an odd line: true when its newline is among the marks. */
+LANE_CODE bool skip_line(struct cutter *cutter)
 {
-	const uint32_t *marks = scan->marks;
-	const unsigned newline = (columns - 1) * width;
-	const char delimiter = shape->delimiter;
-	uint32_t line = (uint32_t)begin;
-	for (size_t m = 0; m < count; m++) {
-		if (columns > 0 && count - m > newline && are_of_row(bytes, marks + m, delimiter, columns, width)) {
-			const uint32_t stop = marks[m + newline];
-			const uint32_t ended = stop - (stop > line && bytes[stop - 1] == '\r');
-			const struct row_marks row = {bytes, marks + m, line, ended, width, columns - 1};
-			if ((ended == stop || bytes[ended - 1] != '\r') && take_row(shape, &row, &scan->rows[scan->row_count])) {
-				scan->row_count++;
-				m += newline;
-				line = stop + 1;
-				continue;
-			}
+	for (; cutter->left > 0; cutter->marks++, cutter->left--)
+		if (*cutter->marks & newline_mark) {
+			const uint32_t next = (*cutter->marks & ~mark_kinds) + 1;
+			add_odd(cutter->scan, cutter->line, next);
+			cutter->line = next;
+			cutter->marks++;
+			cutter->left--;
+			return true;
 		}
-		while (m < count && bytes[marks[m]] != '\n')
-			m++;
-		if (m == count)
-			break;
-		add_odd(scan, line, marks[m] + 1);
-		line = marks[m] + 1;
+	return false;
+}
+
+/* Takes rows while `enough` marks are left. *skipping: within an odd line. */
+LANE_CODE void take_rows(struct cutter *cutter, size_t enough, bool *skipping)
+{
+	unsigned singly = 0; /* rows until eight are tried together again */
+	for (;;) {
+		if (*skipping && !skip_line(cutter))
+			return;
+		*skipping = false;
+		if (cutter->left < enough)
+			return;
+		if (singly == 0 && cutter->left >= ROWS_AT_ONCE * cutter->stride) {
+			if (take_eight(cutter))
+				continue;
+			singly = ROWS_AT_ONCE;
+		}
+		singly -= singly > 0;
+		*skipping = !take_row(cutter);
 	}
-	if (line < end)
-		add_odd(scan, line, (uint32_t)end);
+}
+
+/* Inlined with constant columns and width where it matters. */
+LANE_CODE void scan_all(struct cutter cutter, size_t begin, size_t end)
+{
+	uint32_t *marks = cutter.scan->marks;
+	const size_t group = ROWS_AT_ONCE * cutter.stride;
+	bool skipping = false;
+	for (size_t at = begin; at < end; at += MARKED_AT_ONCE) {
+		const size_t stop = end - at < MARKED_AT_ONCE ? end : at + MARKED_AT_ONCE;
+		if (cutter.left > 0)
+			memmove(marks, cutter.marks, cutter.left * sizeof *marks);
+		cutter.left += find_marks(cutter.bytes, at, stop, cutter.shape->delimiter, marks + cutter.left);
+		cutter.marks = marks;
+		take_rows(&cutter, stop < end ? group : cutter.stride, &skipping);
+	}
+	/* What is left has too few marks for a row: a last line, perhaps short ones. */
+	while (skip_line(&cutter))
+		;
+	if (cutter.line < end)
+		add_odd(cutter.scan, cutter.line, (uint32_t)end);
 }
 
 csv_scan_function JOIN(csv_scan_, KERNEL_ISA);
@@ -263,15 +379,23 @@ csv_scan_function JOIN(csv_scan_, KERNEL_ISA);
 void JOIN(csv_scan_, KERNEL_ISA)(const struct csv_scan_shape *shape, const char *bytes, size_t begin, size_t end,
                                  struct csv_scan *scan)
 {
-	const size_t count = find_marks(bytes, begin, end, shape->delimiter, scan->marks);
-	scan->row_count = scan->odd_count = 0;
 	/* The usual shapes as constants, which leaves no arithmetic of columns in the loop. */
 	static const int usual[RATINGS_COLUMNS] = {0, 1, 2, 3};
-	struct csv_scan_shape known = {.delimiter = shape->delimiter, .width = 1, .columns = 4, .at = {0, 1, 2, 3}};
-	if (shape->columns != 4 || memcmp(shape->at, usual, sizeof usual) != 0)
-		take_rows(shape, bytes, begin, end, count, shape->columns, shape->width, scan);
-	else if (shape->width == 1)
-		take_rows(&known, bytes, begin, end, count, 4, 1, scan);
-	else
-		take_rows(&known, bytes, begin, end, count, 4, 2, scan);
+	static const struct csv_scan_shape known = {.columns = 4, .at = {0, 1, 2, 3}};
+	const bool is_usual = shape->columns == 4 && memcmp(shape->at, usual, sizeof usual) == 0;
+	const unsigned stride = shape->columns ? (shape->columns - 1) * shape->width + 1 : 1;
+	struct cutter cutter = {.shape = shape, .bytes = bytes, .scan = scan, .stride = stride, .columns = shape->columns,
+	                        .width = shape->width, .line = (uint32_t)begin};
+	scan->row_count = scan->odd_count = 0;
+	if (shape->columns == 0) {
+		if (begin < end)
+			add_odd(scan, (uint32_t)begin, (uint32_t)end);
+	} else if (is_usual && shape->width == 1) {
+		struct csv_scan_shape here = known;
+		here.delimiter = shape->delimiter;
+		scan_all((struct cutter){.shape = &here, .bytes = bytes, .scan = scan, .stride = 4, .columns = 4, .width = 1,
+		                         .line = (uint32_t)begin}, begin, end);
+	} else {
+		scan_all(cutter, begin, end);
+	}
 }

@@ -34,7 +34,8 @@ int encoder_init(struct encoder *encoder, const struct encoder_settings *setting
 		.settings = settings, .users_output.fd = -1, .items_output.fd = -1, .spool.fd = -1,
 	};
 	encoder->sources = mem_alloc_zero(path_count, sizeof *encoder->sources, error);
-	if (!encoder->sources)
+	encoder->chunk = mem_alloc_zero(1, sizeof *encoder->chunk, error);
+	if (!encoder->sources || !encoder->chunk)
 		return -1;
 	for (size_t i = 0; i < path_count; i++) {
 		struct encoder_source *source = &encoder->sources[encoder->source_count++];
@@ -55,6 +56,7 @@ int encoder_init(struct encoder *encoder, const struct encoder_settings *setting
 void encoder_release(struct encoder *encoder)
 {
 	for (size_t i = 0; i < encoder->source_count; i++) {
+		stream_writer_release(&encoder->sources[i].writer);
 		output_release(&encoder->sources[i].output);
 		mem_free(encoder->sources[i].target);
 	}
@@ -64,6 +66,7 @@ void encoder_release(struct encoder *encoder)
 	spool_release(&encoder->spool);
 	idmap_release(&encoder->users);
 	idmap_release(&encoder->items);
+	mem_free(encoder->chunk);
 	mem_free(encoder->user_numbers);
 	mem_free(encoder->item_numbers);
 	stream_info_release(&encoder->info);
@@ -120,8 +123,8 @@ static int write_streams(struct encoder *encoder, struct error *error)
 		return -1;
 	for (size_t i = 0; i < encoder->source_count; i++) {
 		struct encoder_source *source = &encoder->sources[i];
-		bool spooled = source->builds || settings->unknown == UNKNOWN_KEEP;
-		if (spooled ? encoder_write_spooled(encoder, source, error) : encoder_read(encoder, source, false, error))
+		bool was_read = source->builds || settings->unknown == UNKNOWN_KEEP;
+		if (was_read ? encoder_complete(encoder, source, error) : encoder_read(encoder, source, false, error))
 			return -1;
 	}
 	if (settings->frozen)

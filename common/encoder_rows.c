@@ -1,8 +1,10 @@
 /* Rows of one input: read, judged, translated, and written to the spool or the stream. */
-#include "csv.h"
+#include "csv_rows.h"
 #include "encoder.h"
+#include "mem.h"
+#include "parallel.h"
 
-enum { SPOOL_ROW = 20, BAD_SHOWN = 5 };
+enum { BAD_SHOWN = 5 };
 
 static int count_bad(struct encoder *encoder, const struct encoder_source *source, uint64_t line, const char *reason,
                      struct error *error)
@@ -27,131 +29,162 @@ static int unknown_error(const struct encoder_source *source, uint64_t line, con
 	                 (unsigned long long)line, what, (int)(id->length < SHOWN ? id->length : SHOWN), id->text);
 }
 
-/* Translates the ids of a row: 1, or 0 when the row is to be dropped, -1 on an error. */
-static int translate(struct encoder *encoder, struct encoder_source *source, bool grow, const struct rating_row *row,
-                     uint64_t line, struct interaction *out, struct error *error)
+/* A row that may be dropped: how many there were is told. */
+static int drop_unknown(const struct encoder *encoder, struct encoder_source *source, uint64_t line, bool no_user,
+                        const struct csv_field *user, bool no_item, const struct csv_field *item, struct error *error)
 {
-	if (grow)
-		return idmap_add(&encoder->users, row->user.text, row->user.length, &out->user, error) ||
-		       idmap_add(&encoder->items, row->item.text, row->item.length, &out->item, error) ? -1 : 1;
-	out->user = idmap_find(&encoder->users, row->user.text, row->user.length);
-	out->item = idmap_find(&encoder->items, row->item.text, row->item.length);
-	bool no_user = out->user == (uint32_t)IDMAP_MISSING, no_item = out->item == (uint32_t)IDMAP_MISSING;
-	if (!no_user && !no_item)
-		return 1;
 	if (encoder->settings->unknown == UNKNOWN_ERROR)
-		return unknown_error(source, line, no_user ? "user" : "item", no_user ? &row->user : &row->item, error);
+		return unknown_error(source, line, no_user ? "user" : "item", no_user ? user : item, error);
 	source->unknown_users += no_user;
 	source->unknown_items += no_item;
 	source->unknown_rows++;
 	return 0;
 }
 
-static int spool_interaction(struct spool *spool, const struct interaction *one, struct error *error)
+/* The id of a text; a new one where the map grows. */
+static int look_up(struct idmap *map, bool grow, const struct csv_field *text, uint32_t *id, struct error *error)
 {
-	unsigned char *bytes = spool_reserve(spool, SPOOL_ROW, error);
-	if (!bytes)
-		return -1;
-	put_u32(bytes, one->user);
-	put_u32(bytes + 4, one->item);
-	put_f32(bytes + 8, one->rating);
-	put_u64(bytes + 12, (uint64_t)one->time);
+	if (grow)
+		return idmap_add(map, text->text, text->length, id, error);
+	*id = idmap_find(map, text->text, text->length);
 	return 0;
 }
 
-/* One record of the input: 1 when there may be more, 0 at the end, -1. `writer` NULL: into the spool. */
-static int encode_row(struct encoder *encoder, struct encoder_source *source, struct csv_reader *csv,
-                      const struct ratings_columns *columns, struct stream_writer *writer, struct error *error)
+/* ---- where rows go ---- */
+
+static int put_rows(struct encoder *encoder, struct encoder_source *source, const struct interaction_columns *columns,
+                    size_t count, struct error *error)
 {
-	struct rating_row row;
-	struct interaction one;
-	enum csv_verdict verdict = rating_row_next(csv, columns, &row, error);
-	if (verdict == CSV_END || verdict == CSV_ERROR)
-		return verdict == CSV_END ? 0 : -1;
-	if (++encoder->rows % 65536 == 0)
-		progress_update(&encoder->progress, encoder->rows);
-	if (verdict == CSV_RECORD && (row.user.length > IDMAP_TEXT_MAX || row.item.length > IDMAP_TEXT_MAX)) {
-		row.reason = "an id is too long";
+	source->rows += count;
+	if (source->is_open)
+		return interactions_write(&source->writer, columns, count, error);
+	unsigned char *to = spool_reserve(&encoder->spool, count * INTERACTION_SIZE, error);
+	if (!to)
+		return -1;
+	interactions_pack(columns, 0, count, to);
+	encoder->spooled += count;
+	return 0;
+}
+
+/* ---- rows ---- */
+
+/* One row between the runs. */
+static int take_odd(struct encoder *encoder, struct encoder_source *source, const struct csv_reader *reader,
+                    int verdict, struct rating_row *row, bool grow, struct error *error)
+{
+	uint32_t user = 0, item = 0;
+	encoder->rows++;
+	if (verdict == CSV_RECORD && (row->user.length > IDMAP_TEXT_MAX || row->item.length > IDMAP_TEXT_MAX)) {
+		row->reason = "an id is too long";
 		verdict = CSV_BAD;
 	}
 	if (verdict == CSV_BAD)
-		return count_bad(encoder, source, csv->line, row.reason, error) ? -1 : 1;
-	int known = translate(encoder, source, !writer, &row, csv->line, &one, error);
-	if (known <= 0)
-		return known < 0 ? -1 : 1;
-	one.rating = (float)row.rating;
-	one.time = row.time;
-	source->rows++;
-	if (writer)
-		return interaction_write(writer, &one, error) ? -1 : 1;
-	return spool_interaction(&encoder->spool, &one, error) ? -1 : 1;
+		return count_bad(encoder, source, reader->line, row->reason, error);
+	if (look_up(&encoder->users, grow, &row->user, &user, error) < 0 ||
+	    look_up(&encoder->items, grow, &row->item, &item, error) < 0)
+		return -1;
+	const bool no_user = user == (uint32_t)IDMAP_MISSING, no_item = item == (uint32_t)IDMAP_MISSING;
+	if (no_user || no_item)
+		return drop_unknown(encoder, source, reader->line, no_user, &row->user, no_item, &row->item, error);
+	float rating = (float)row->rating;
+	const struct interaction_columns columns = {&user, &item, &rating, &row->time};
+	return put_rows(encoder, source, &columns, 1, error);
 }
 
-static int open_stream(const struct encoder *encoder, struct encoder_source *source, struct stream_writer *writer,
-                       struct error *error)
+/* Takes rows out of the chunk that have an id which is not in the maps. */
+static int drop_missing(struct encoder *encoder, struct encoder_source *source, const struct row_choice *choice,
+                        size_t *count, struct error *error)
 {
-	json_t *metadata = records_metadata(encoder->settings->tool, encoder->settings->described, &encoder->info, error);
-	if (!metadata)
+	struct encoder_chunk *chunk = encoder->chunk;
+	size_t kept = 0;
+	for (size_t i = 0; i < *count; i++) {
+		const bool no_user = chunk->users[i] == (uint32_t)IDMAP_MISSING;
+		const bool no_item = chunk->items[i] == (uint32_t)IDMAP_MISSING;
+		const size_t row = choice->first + i;
+		chunk->users[kept] = chunk->users[i];
+		chunk->items[kept] = chunk->items[i];
+		chunk->ratings[kept] = chunk->ratings[i];
+		chunk->times[kept] = chunk->times[i];
+		kept += !no_user && !no_item;
+		if (!no_user && !no_item)
+			continue;
+		char rooms[2][DECIMAL_TEXT_MAX];
+		const struct csv_field user = csv_run_user(choice->run, row, rooms[0]);
+		const struct csv_field item = csv_run_item(choice->run, row, rooms[1]);
+		if (drop_unknown(encoder, source, choice->run->line + row, no_user, &user, no_item, &item, error) < 0)
+			return -1;
+	}
+	*count = kept;
+	return 0;
+}
+
+static int take_rows(struct encoder *encoder, struct encoder_source *source, const struct row_choice *choice, bool grow,
+                     struct error *error)
+{
+	struct encoder_chunk *chunk = encoder->chunk;
+	const struct interaction_columns columns = {chunk->users, chunk->items, chunk->ratings, chunk->times};
+	size_t count = choice->count;
+	if (idmap_users_of(&encoder->users, choice, grow, chunk->users, error) < 0 ||
+	    idmap_items_of(&encoder->items, choice, grow, chunk->items, error) < 0)
 		return -1;
-	int result;
-	if (json_object_set_new(metadata, "has_rating", json_boolean(source->has_rating)) ||
-	    json_object_set_new(metadata, "has_time", json_boolean(source->has_time)))
-		result = error_set(error, CODE_SYSTEM, "out of memory");
-	else
-		result = stream_writer_open(writer, &source->output, STREAM_INTERACTIONS, metadata, false, error);
-	json_decref(metadata);
+	for (size_t i = 0; i < count; i++)
+		chunk->ratings[i] = (float)chunk->memo.values[rating_memo_find(&chunk->memo, choice->run, choice->first + i)];
+	memcpy(chunk->times, choice->run->times + choice->first, count * sizeof *chunk->times);
+	if (!grow && drop_missing(encoder, source, choice, &count, error) < 0)
+		return -1;
+	return count > 0 ? put_rows(encoder, source, &columns, count, error) : 0;
+}
+
+static int take_run(struct encoder *encoder, struct encoder_source *source, const struct csv_rows_run *run, bool grow,
+                    struct error *error)
+{
+	encoder->rows += run->count;
+	for (size_t from = 0; from < run->count; from += ENCODER_CHUNK) {
+		const size_t left = run->count - from;
+		const struct row_choice choice = {.run = run, .first = from, .count = left < ENCODER_CHUNK ? left : ENCODER_CHUNK,
+		                                  .users = run->users + from, .items = run->items + from};
+		if (take_rows(encoder, source, &choice, grow, error) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int read_rows(struct encoder *encoder, struct encoder_source *source, struct csv_rows *rows, bool grow,
+                     struct error *error)
+{
+	struct csv_rows_run run;
+	int verdict, result = 0;
+	while (result == 0 && (verdict = csv_rows_next(rows, &run, error)) != CSV_END) {
+		if (verdict == CSV_ERROR)
+			return -1;
+		result = verdict == CSV_ROWS ? take_run(encoder, source, &run, grow, error)
+		                             : take_odd(encoder, source, &rows->reader, verdict, &run.odd, grow, error);
+		progress_update(&encoder->progress, encoder->rows);
+		if (result == 0 && grow && !source->is_open)
+			result = encoder_open_early(encoder, source, rows, error);
+	}
 	return result;
 }
 
-/* Reads a source: into the spool while the maps grow, else right into its stream. */
 int encoder_read(struct encoder *encoder, struct encoder_source *source, bool grow, struct error *error)
 {
-	int result = -1, more = -1;
-	struct csv_reader csv = { 0 };
-	struct ratings_columns columns;
-	struct stream_writer writer = { 0 };
-	if (csv_open(&csv, source->path, encoder->settings->delimiter, error) ||
-	    ratings_columns_find(&csv, encoder->settings->columns, &columns, error))
-		goto out;
-	source->has_rating = columns.at[COLUMN_RATING] >= 0;
-	source->has_time = columns.at[COLUMN_TIME] >= 0;
-	if (!grow && open_stream(encoder, source, &writer, error))
-		goto out;
-	do
-		more = encode_row(encoder, source, &csv, &columns, grow ? NULL : &writer, error);
-	while (more > 0);
-	if (more < 0 || (!grow && stream_writer_finish(&writer, error)))
-		goto out;
-	result = 0;
-out:
-	stream_writer_release(&writer);
-	csv_release(&csv);
-	return result;
-}
-
-/* Writes the stream of a source that was spooled; ids that were sorted since get their numbers now. */
-int encoder_write_spooled(struct encoder *encoder, struct encoder_source *source, struct error *error)
-{
-	int result = -1;
-	struct stream_writer writer = { 0 };
-	if (open_stream(encoder, source, &writer, error))
-		goto out;
-	bool renumber = source->builds && encoder->user_numbers;
-	for (uint64_t i = 0; i < source->rows; i++) {
-		const unsigned char *bytes = spool_take(&encoder->spool, SPOOL_ROW, error);
-		if (!bytes)
-			goto out;
-		struct interaction one = { get_u32(bytes), get_u32(bytes + 4), get_f32(bytes + 8),
-		                           (int64_t)get_u64(bytes + 12) };
-		if (renumber) {
-			one.user = encoder->user_numbers[one.user];
-			one.item = encoder->item_numbers[one.item];
-		}
-		if (interaction_write(&writer, &one, error))
-			goto out;
+	const struct encoder_settings *settings = encoder->settings;
+	struct csv_rows *rows = mem_alloc_zero(1, sizeof *rows, error);
+	if (!rows)
+		return -1;
+	int result = csv_rows_open(rows, source->path, settings->delimiter, settings->columns, settings->threads,
+	                           CSV_ROWS_AT_A_TIME, error);
+	if (result == 0) {
+		source->has_rating = rows->columns.at[COLUMN_RATING] >= 0;
+		source->has_time = rows->columns.at[COLUMN_TIME] >= 0;
+		if (!grow)
+			result = encoder_open_stream(encoder, source, &encoder->info, error);
 	}
-	result = stream_writer_finish(&writer, error);
-out:
-	stream_writer_release(&writer);
+	if (result == 0)
+		result = read_rows(encoder, source, rows, grow, error);
+	if (result == 0 && source->is_open)
+		result = stream_writer_finish(&source->writer, error);
+	csv_rows_release(rows);
+	mem_free(rows);
 	return result;
 }

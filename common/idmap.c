@@ -9,17 +9,27 @@
 #include "mem.h"
 #include "radix.h"
 
-enum { SLOTS_FIRST = 1 << 10, SHIFT_FIRST = 64 - 10 };
+enum {
+	SHIFT_FIRST = 64 - 10,
+	MOVED_AT_ONCE = 16, /* slots for each id that is added: an old table is gone long before the new one is full */
+};
+
+static_assert((uint32_t)IDMAP_MISSING + 1 == 0, "no slot, less one, is a missing id");
 
 static_assert(DECIMAL_DIGITS_MAX <= 9, "a number must fit the 31 bits that a slot has for it");
 
 static const uint64_t id_bits = UINT32_MAX;
 
+static size_t slots_of(unsigned shift)
+{
+	return (size_t)1 << (64 - shift);
+}
+
 int idmap_init(struct idmap *map, struct error *error)
 {
-	*map = (struct idmap){ .slot_count = SLOTS_FIRST, .shift = SHIFT_FIRST };
-	map->slots = mem_alloc_zero(SLOTS_FIRST, sizeof *map->slots, error);
-	if (!map->slots || mem_grow((void **)&map->offsets, &map->offsets_capacity, SLOTS_FIRST,
+	*map = (struct idmap){ .shift = SHIFT_FIRST };
+	map->slots = mem_alloc_zero(slots_of(SHIFT_FIRST), sizeof *map->slots, error);
+	if (!map->slots || mem_grow((void **)&map->offsets, &map->offsets_capacity, slots_of(SHIFT_FIRST),
 	                            sizeof *map->offsets, error)) {
 		idmap_release(map);
 		return -1;
@@ -33,14 +43,9 @@ void idmap_release(struct idmap *map)
 	mem_free(map->text);
 	mem_free(map->offsets);
 	mem_free(map->slots);
+	mem_free(map->old);
 	json_decref(map->ancestors);
 	*map = (struct idmap){ 0 };
-}
-
-const char *idmap_text(const struct idmap *map, uint32_t id, size_t *length)
-{
-	*length = (size_t)(map->offsets[id + 1] - map->offsets[id]);
-	return map->text ? map->text + map->offsets[id] : "";
 }
 
 /* What a string is found by: its place comes from the top bits of `hash`, `tag` is the high half of its slot. */
@@ -57,69 +62,115 @@ static struct probe probe_of(const char *text, size_t length)
 	return (struct probe){ hash, hash << 33 };
 }
 
-/* The slot that holds the string, or the empty one where it belongs. */
-static size_t slot_of(const struct idmap *map, const char *text, size_t length, struct probe probe)
+/* The slot of a table that holds the string, or the empty one where it belongs. */
+static uint64_t *slot_in(const struct idmap *map, uint64_t *slots, unsigned shift, const char *text, size_t length,
+                         struct probe probe)
 {
-	size_t mask = map->slot_count - 1;
-	for (size_t at = (size_t)(probe.hash >> map->shift);; at = (at + 1) & mask) {
-		uint64_t slot = map->slots[at];
+	const size_t mask = slots_of(shift) - 1;
+	for (size_t at = (size_t)(probe.hash >> shift);; at = (at + 1) & mask) {
+		const uint64_t slot = slots[at];
 		if (!slot)
-			return at;
+			return &slots[at];
 		if ((slot ^ probe.tag) & ~id_bits)
 			continue;
 		if (slot & IDMAP_NUMBER_FLAG)
-			return at;
+			return &slots[at];
 		size_t held;
 		const char *other = idmap_text(map, (uint32_t)(slot & id_bits) - 1, &held);
 		if (held == length && memcmp(other, text, length) == 0)
-			return at;
+			return &slots[at];
 	}
+}
+
+/* The same of both tables: the empty one is the new table's. */
+static uint64_t *slot_of(const struct idmap *map, const char *text, size_t length, struct probe probe)
+{
+	uint64_t *slot = slot_in(map, map->slots, map->shift, text, length, probe);
+	if (*slot || !map->old)
+		return slot;
+	uint64_t *old = slot_in(map, map->old, map->old_shift, text, length, probe);
+	return *old ? old : slot;
 }
 
 uint32_t idmap_find(const struct idmap *map, const char *text, size_t length)
 {
-	uint64_t slot = map->slots[slot_of(map, text, length, probe_of(text, length))];
+	const uint64_t slot = *slot_of(map, text, length, probe_of(text, length));
 	return slot ? (uint32_t)(slot & id_bits) - 1 : (uint32_t)IDMAP_MISSING;
 }
 
-static void put_slot(uint64_t *slots, size_t mask, size_t at, uint64_t slot)
+size_t idmap_known_numbers(const struct idmap *map, const uint32_t *numbers, size_t count, uint32_t *ids)
 {
+	enum { AHEAD = 16 };
+	const uint64_t *slots = map->slots;
+	const unsigned shift = map->shift;
+	uint32_t last = (uint32_t)DECIMAL_NONE, last_id = 0; /* a user's rows often come together */
+	for (size_t i = 0; i < count; i++) {
+		if (i + AHEAD < count)
+			__builtin_prefetch(&slots[idmap_number_hash(numbers[i + AHEAD]) >> shift]);
+		if (numbers[i] != last || last == (uint32_t)DECIMAL_NONE) {
+			last = numbers[i];
+			last_id = last == (uint32_t)DECIMAL_NONE ? (uint32_t)IDMAP_MISSING : idmap_number_in(slots, shift, last) - 1;
+			if (last_id == (uint32_t)IDMAP_MISSING &&
+			    (!map->old || (last_id = idmap_known_number(map, last)) == (uint32_t)IDMAP_MISSING))
+				return i;
+		}
+		ids[i] = last_id;
+	}
+	return count;
+}
+
+static void put_slot(uint64_t *slots, unsigned shift, uint64_t hash, uint64_t slot)
+{
+	const size_t mask = slots_of(shift) - 1;
+	size_t at = (size_t)(hash >> shift);
 	while (slots[at])
 		at = (at + 1) & mask;
 	slots[at] = slot;
 }
 
-/* Puts every string into a fresh table of `slot_count` slots, 2^(64 - shift). `moved`: ids are what they are in the
- * old one, so that numbers can be moved slot by slot: no string is needed, both tables are gone through in order. */
-static int index_again(struct idmap *map, size_t slot_count, unsigned shift, bool moved, struct error *error)
+/* Moves some slots of the old table. Hashes of numbers are made anew from the slots, those of strings from the
+ * strings; so both tables are gone through in order. */
+static void move_some(struct idmap *map, size_t count)
 {
-	uint64_t *slots = mem_alloc_zero(slot_count, sizeof *slots, error);
+	const size_t all = slots_of(map->old_shift), end = all - map->moved < count ? all : map->moved + count;
+	for (; map->moved < end; map->moved++) {
+		const uint64_t slot = map->old[map->moved];
+		size_t length;
+		if (slot & IDMAP_NUMBER_FLAG) {
+			put_slot(map->slots, map->shift, idmap_number_hash((uint32_t)(slot >> 33)), slot);
+		} else if (slot) {
+			const char *text = idmap_text(map, (uint32_t)(slot & id_bits) - 1, &length);
+			put_slot(map->slots, map->shift, XXH3_64bits(text, length), slot);
+		}
+	}
+	if (map->moved < all)
+		return;
+	mem_free(map->old);
+	map->old = NULL;
+}
+
+/* Begins to move to a table of twice the size. */
+static int double_table(struct idmap *map, struct error *error)
+{
+	uint64_t *slots = mem_alloc_zero(slots_of(map->shift - 1), sizeof *slots, error);
 	if (!slots)
 		return -1;
-	moved = moved && map->texts == 0;
-	for (size_t at = 0; moved && at < map->slot_count; at++)
-		if (map->slots[at])
-			put_slot(slots, slot_count - 1, (size_t)(idmap_number_hash((uint32_t)(map->slots[at] >> 33)) >> shift),
-			         map->slots[at]);
-	for (uint32_t id = 0; !moved && id < map->count; id++) {
-		size_t length;
-		const char *text = idmap_text(map, id, &length);
-		const struct probe probe = probe_of(text, length);
-		put_slot(slots, slot_count - 1, (size_t)(probe.hash >> shift), probe.tag | (id + 1));
-	}
-	mem_free(map->slots);
+	if (map->old) /* never by one id after another: MOVED_AT_ONCE */
+		move_some(map, SIZE_MAX / 2);
+	map->old = map->slots;
+	map->old_shift = map->shift;
+	map->moved = 0;
 	map->slots = slots;
-	map->slot_count = slot_count;
-	map->shift = shift;
+	map->shift--;
 	return 0;
 }
 
 int idmap_add(struct idmap *map, const char *text, size_t length, uint32_t *id, struct error *error)
 {
 	const struct probe probe = probe_of(text, length);
-	size_t at = slot_of(map, text, length, probe);
-	if (map->slots[at]) {
-		*id = (uint32_t)(map->slots[at] & id_bits) - 1;
+	uint64_t *slot = slot_of(map, text, length, probe);
+	if (*slot) {
+		*id = (uint32_t)(*slot & id_bits) - 1;
 		return 0;
 	}
 	if (length > IDMAP_TEXT_MAX)
@@ -136,12 +187,26 @@ int idmap_add(struct idmap *map, const char *text, size_t length, uint32_t *id, 
 	memset(map->text + map->text_size, 0, IDMAP_SLACK);
 	*id = map->count++;
 	map->offsets[map->count] = map->text_size;
-	map->slots[at] = probe.tag | map->count;
+	*slot = probe.tag | map->count;
 	map->texts += !(probe.tag & IDMAP_NUMBER_FLAG);
+	if (map->old)
+		move_some(map, MOVED_AT_ONCE);
 	/* Two thirds full at most: linear probing stays short. */
-	if (map->count > map->slot_count / 3 * 2)
-		return index_again(map, map->slot_count * 2, map->shift - 1, true, error);
-	return 0;
+	return map->count > slots_of(map->shift) / 3 * 2 ? double_table(map, error) : 0;
+}
+
+/* Puts every string into the table, with its present id. */
+static void index_again(struct idmap *map)
+{
+	mem_free(map->old);
+	map->old = NULL;
+	memset(map->slots, 0, slots_of(map->shift) * sizeof *map->slots);
+	for (uint32_t id = 0; id < map->count; id++) {
+		size_t length;
+		const char *text = idmap_text(map, id, &length);
+		const struct probe probe = probe_of(text, length);
+		put_slot(map->slots, map->shift, probe.hash, probe.tag | (id + 1));
+	}
 }
 
 /* ---- sorting ---- */
@@ -240,7 +305,8 @@ static int lay_out(struct idmap *map, const uint32_t *order, struct error *error
 	map->text_capacity = map->text_size + IDMAP_SLACK;
 	map->offsets = offsets;
 	map->offsets_capacity = (size_t)map->count + 1;
-	return index_again(map, map->slot_count, map->shift, false, error);
+	index_again(map);
+	return 0;
 }
 
 /* order[i] becomes the id of the i-th string. Where all have a decimal_number, by radix. */

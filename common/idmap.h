@@ -1,8 +1,9 @@
 /* Strings to dense ids and back. An id is the position at which its string was added; adding never changes
  * an id that exists. The file is a stream of kind STREAM_IDS whose records are the strings in order.
  *
- * Memory: the strings, 8 bytes an id where they begin, and 12 to 24 bytes an id of table (36 while it doubles):
- * 10^8 ids of eight digits take 3 to 4 GB, no block of them for its own. */
+ * Memory: the strings, 8 bytes an id where they begin, and 12 to 24 bytes an id of table, half as much again while it
+ * doubles: 10^8 ids of nine digits take 4 to 5 GB. A table that doubles is moved a few slots at a time, as ids are added,
+ * so that none of them waits for all others. */
 #ifndef RECPIPE_IDMAP_H
 #define RECPIPE_IDMAP_H
 
@@ -14,9 +15,11 @@
 struct idmap {
 	char *text;             /* all strings, one behind the other */
 	uint64_t *offsets;      /* count + 1: where string i begins in `text` */
-	uint64_t *slots;        /* open addressing, a power of two of them; see idmap_slot */
-	size_t text_size, text_capacity, offsets_capacity, slot_count;
-	unsigned shift;         /* a string's place is the top bits of its hash: hash >> shift */
+	uint64_t *slots;        /* open addressing, a power of two of them */
+	uint64_t *old;          /* the table before, while it is moved: what is not found in `slots` may be there */
+	size_t text_size, text_capacity, offsets_capacity;
+	size_t moved;           /* slots of the old table that are in the new one */
+	unsigned shift, old_shift; /* a string's place is the top bits of its hash: hash >> shift; 2^(64 - shift) slots */
 	uint32_t count, texts;  /* ids; those whose strings are no decimal_number */
 	json_t *ancestors;      /* maps this one grew from (see id_space), without the one read below; may be NULL */
 	bool was_read;
@@ -40,17 +43,19 @@ uint32_t idmap_find(const struct idmap *map, const char *text, size_t length);
 /* The id of `text`, added when it is new. CODE_DATA at 2^32 - 2 ids and beyond IDMAP_TEXT_MAX bytes. */
 MUST_CHECK int idmap_add(struct idmap *map, const char *text, size_t length, uint32_t *id, struct error *error);
 
-/* The same two for a string whose decimal_number is at hand (DECIMAL_NONE: it is none): most hits are one line of
- * the table and no look at the string. */
-static inline uint32_t idmap_find_number(const struct idmap *map, uint32_t number, const char *text, size_t length);
-MUST_CHECK static inline int idmap_add_number(struct idmap *map, uint32_t number, const char *text, size_t length,
-                                              uint32_t *id, struct error *error);
+/* The id of a string whose decimal_number is at hand, IDMAP_MISSING when it is not there or the number is DECIMAL_NONE:
+ * one line of the table and no look at the string. */
+static inline uint32_t idmap_known_number(const struct idmap *map, uint32_t number);
 
-/* Brings the place of a number to come into the cache. */
-static inline void idmap_prefetch(const struct idmap *map, uint32_t number);
+/* The same for many: ids of as many of `count` numbers as are known one behind the other. Returns how many. */
+size_t idmap_known_numbers(const struct idmap *map, const uint32_t *numbers, size_t count, uint32_t *ids);
 
 /* The string of `id` < count (not NUL-terminated). */
-const char *idmap_text(const struct idmap *map, uint32_t id, size_t *length);
+static inline const char *idmap_text(const struct idmap *map, uint32_t id, size_t *length)
+{
+	*length = (size_t)(map->offsets[id + 1] - map->offsets[id]);
+	return map->text ? map->text + map->offsets[id] : "";
+}
 
 /* Renumbers ids in the order of their strings: by number when all are decimal integers, else bytewise. The
  * map is then a new one: it forgets its ancestors. `renumbered` (may be NULL) receives count new ids by old
@@ -91,36 +96,25 @@ static inline uint64_t idmap_number_tag(uint32_t number)
 	return (uint64_t)number << 33 | IDMAP_NUMBER_FLAG;
 }
 
-/* The slot's id of a number, IDMAP_MISSING when it is not there. */
-static inline uint32_t idmap_number_probe(const struct idmap *map, uint32_t number)
+/* The number's id + 1 in a table, 0 when it is not there. */
+static inline uint32_t idmap_number_in(const uint64_t *slots, unsigned shift, uint32_t number)
 {
 	const uint64_t tag = idmap_number_tag(number);
-	const size_t mask = map->slot_count - 1;
-	for (size_t at = (size_t)(idmap_number_hash(number) >> map->shift);; at = (at + 1) & mask) {
-		const uint64_t slot = map->slots[at];
-		if (slot == 0)
-			return (uint32_t)IDMAP_MISSING;
-		if (((slot ^ tag) & ~(uint64_t)UINT32_MAX) == 0)
-			return (uint32_t)slot - 1;
-	}
+	const size_t mask = ((size_t)1 << (64 - shift)) - 1;
+	size_t at = (size_t)(idmap_number_hash(number) >> shift);
+	while (slots[at] != 0 && ((slots[at] ^ tag) & ~(uint64_t)UINT32_MAX) != 0)
+		at = (at + 1) & mask;
+	return (uint32_t)slots[at];
 }
 
-static inline uint32_t idmap_find_number(const struct idmap *map, uint32_t number, const char *text, size_t length)
+static inline uint32_t idmap_known_number(const struct idmap *map, uint32_t number)
 {
-	return number != (uint32_t)DECIMAL_NONE ? idmap_number_probe(map, number) : idmap_find(map, text, length);
-}
-
-static inline int idmap_add_number(struct idmap *map, uint32_t number, const char *text, size_t length, uint32_t *id,
-                                   struct error *error)
-{
-	if (number != (uint32_t)DECIMAL_NONE && (*id = idmap_number_probe(map, number)) != (uint32_t)IDMAP_MISSING)
-		return 0;
-	return idmap_add(map, text, length, id, error);
-}
-
-static inline void idmap_prefetch(const struct idmap *map, uint32_t number)
-{
-	__builtin_prefetch(&map->slots[idmap_number_hash(number) >> map->shift]);
+	if (number == (uint32_t)DECIMAL_NONE)
+		return (uint32_t)IDMAP_MISSING;
+	uint32_t behind = idmap_number_in(map->slots, map->shift, number);
+	if (behind == 0 && map->old)
+		behind = idmap_number_in(map->old, map->old_shift, number);
+	return behind - 1; /* 0 - 1 is IDMAP_MISSING */
 }
 
 #endif

@@ -8,7 +8,7 @@
 
 #include "mem.h"
 
-enum { CHUNK_BITS = 17, CHUNK_PAIRS = 1 << CHUNK_BITS };
+enum { CHUNK_BITS = 18, CHUNK_PAIRS = 1 << CHUNK_BITS };
 
 /* Pairs as user << 32 | item. */
 struct pairs {
@@ -22,18 +22,27 @@ static inline uint64_t *pair_at(const struct pairs *pairs, uint64_t index)
 	return &pairs->chunks[index >> CHUNK_BITS][index & (CHUNK_PAIRS - 1)];
 }
 
-static int pairs_add(struct pairs *pairs, uint32_t user, uint32_t item, struct error *error)
+static int pairs_add(struct pairs *pairs, const uint32_t *users, const uint32_t *items, size_t count,
+                     struct error *error)
 {
-	if (pairs->count == (uint64_t)pairs->chunk_count << CHUNK_BITS) {
-		if (mem_grow((void **)&pairs->chunks, &pairs->capacity, pairs->chunk_count + 1, sizeof *pairs->chunks,
-		             error))
-			return -1;
-		uint64_t *chunk = mem_alloc(CHUNK_PAIRS, sizeof *chunk, error);
-		if (!chunk)
-			return -1;
-		pairs->chunks[pairs->chunk_count++] = chunk;
+	for (size_t done = 0; done < count;) {
+		if (pairs->count == (uint64_t)pairs->chunk_count << CHUNK_BITS) {
+			if (mem_grow((void **)&pairs->chunks, &pairs->capacity, pairs->chunk_count + 1, sizeof *pairs->chunks,
+			             error))
+				return -1;
+			uint64_t *chunk = mem_alloc(CHUNK_PAIRS, sizeof *chunk, error);
+			if (!chunk)
+				return -1;
+			pairs->chunks[pairs->chunk_count++] = chunk;
+		}
+		const size_t room = CHUNK_PAIRS - (size_t)(pairs->count & (CHUNK_PAIRS - 1));
+		const size_t some = count - done < room ? count - done : room;
+		uint64_t *to = pair_at(pairs, pairs->count);
+		for (size_t i = 0; i < some; i++)
+			to[i] = (uint64_t)users[done + i] << 32 | items[done + i];
+		pairs->count += some;
+		done += some;
 	}
-	*pair_at(pairs, pairs->count++) = (uint64_t)user << 32 | item;
 	return 0;
 }
 
@@ -196,17 +205,20 @@ static int build(struct interactions *interactions, struct pairs *pairs, uint32_
 int interactions_from_stream(struct interactions *interactions, struct stream_reader *reader,
                              struct stream_info *info, struct error *error)
 {
-	int result = -1, more;
+	enum { BATCH = 2048 };
+	int result = -1;
+	ptrdiff_t got;
 	struct pairs pairs = { 0 };
-	struct interaction one;
+	uint32_t users[BATCH], items[BATCH];
+	const struct interaction_columns columns = { users, items, NULL, NULL };
 	*interactions = (struct interactions){ 0 };
 	*info = (struct stream_info){ 0 };
 	if (records_info(reader, info, error))
 		goto out;
-	while ((more = interaction_read(reader, info, &one, error)) > 0)
-		if (pairs_add(&pairs, one.user, one.item, error))
+	while ((got = interactions_take(reader, info, &columns, BATCH, error)) > 0)
+		if (pairs_add(&pairs, users, items, (size_t)got, error))
 			goto out;
-	if (more < 0)
+	if (got < 0)
 		goto out;
 	result = build(interactions, &pairs, info->users.count, info->items.count, error);
 out:

@@ -14,6 +14,7 @@ struct input {
 	void *gz;           /* zlib's gzFile; plain files pass through it unchanged */
 	char *name;         /* for messages: the path, or "(stdin)" */
 	uint64_t offset;    /* bytes of uncompressed data handed out so far */
+	uint64_t size;      /* of all of it, where that is known: a plain file; else 0 */
 };
 
 /* Opens `path` ("-" is stdin). CODE_NO_INPUT when it cannot be opened (or is a folder). */
@@ -35,6 +36,7 @@ struct output {
 	unsigned char *buffer;
 	size_t used;
 	uint64_t written;   /* bytes given to output_write so far */
+	uint64_t pushed, behind; /* bytes that the disk has been told to begin with, and those behind them */
 };
 
 /* Opens `path` for writing ("-" is stdout). CODE_CANNOT_CREATE when it cannot be. */
@@ -45,6 +47,10 @@ MUST_CHECK int output_write(struct output *output, const void *bytes, size_t siz
 MUST_CHECK int output_print(struct output *output, struct error *error, const char *format, ...)
 	PRINTF_LIKE(3, 4);
 MUST_CHECK int output_flush(struct output *output, struct error *error);
+
+/* Puts `size` bytes in the place of the first `old_size` ones of a file (not of a direct output), moving the rest. */
+MUST_CHECK int output_replace_head(struct output *output, size_t old_size, const void *bytes, size_t size,
+                                   struct error *error);
 
 /* Flush and fsync without publishing: call it on every output of a tool before committing the first, so
  * that a full disk leaves none of them. output_commit does it when it was not done. */

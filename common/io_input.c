@@ -6,13 +6,14 @@
 #include <zlib.h>
 
 #include "io.h"
+#include "io_internal.h"
 #include "mem.h"
 
-enum { GZ_BUFFER = 256 << 10 };
+enum { GZ_BUFFER = 64 << 10 }; /* requests of twice this and more go past it where nothing is compressed */
 
-static int open_descriptor(const char *path, const char *name, struct error *error)
+static int open_descriptor(const char *path, const char *name, uint64_t *size, struct error *error)
 {
-	struct stat status;
+	struct stat status = {0};
 	int fd = strcmp(path, "-") == 0 ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return error_set_errno(error, CODE_NO_INPUT, errno, "%s: cannot open", name);
@@ -20,6 +21,8 @@ static int open_descriptor(const char *path, const char *name, struct error *err
 		close(fd);
 		return error_set(error, CODE_NO_INPUT, "%s: is a folder, expected a file", name);
 	}
+	widen_pipe(fd);
+	*size = S_ISREG(status.st_mode) ? (uint64_t)status.st_size : 0;
 	return fd;
 }
 
@@ -30,7 +33,7 @@ int input_open(struct input *input, const char *path, struct error *error)
 	input->name = mem_copy_text(name, strlen(name), error);
 	if (!input->name)
 		return -1;
-	int fd = open_descriptor(path, name, error);
+	int fd = open_descriptor(path, name, &input->size, error);
 	if (fd < 0)
 		return -1;
 	input->gz = gzdopen(fd, "rb");
@@ -39,6 +42,8 @@ int input_open(struct input *input, const char *path, struct error *error)
 		return error_set(error, CODE_SYSTEM, "%s: out of memory", name);
 	}
 	gzbuffer(input->gz, GZ_BUFFER);
+	if (input->size > 0 && !gzdirect(input->gz))
+		input->size = 0;
 	return 0;
 }
 

@@ -5,13 +5,15 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "io.h"
+#include "io_internal.h"
 #include "io_signals.h"
 #include "mem.h"
 
-enum { OUTPUT_BUFFER = 1 << 20, LINKS_MAX = 8 };
+enum { UNBUFFERED = 1 << 17, PUSHED_AT_ONCE = 16 << 20, LINKS_MAX = 8 };
 
 /* The folder part of a path, for the temporary and its fsync. */
 static char *folder_of(const char *path, struct error *error)
@@ -63,6 +65,7 @@ static int open_direct(struct output *output, const char *path, bool is_stdout, 
 	output->fd = is_stdout ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3) : open(path, O_WRONLY | O_CLOEXEC);
 	if (output->fd < 0)
 		return error_set_errno(error, CODE_CANNOT_CREATE, errno, "%s: cannot open for writing", output->path);
+	widen_pipe(output->fd);
 	return 0;
 }
 
@@ -115,19 +118,39 @@ int output_open(struct output *output, const char *path, struct error *error)
 	return open_temporary(output, exists ? &status : NULL, error);
 }
 
-static int write_fully(struct output *output, const unsigned char *bytes, size_t size, struct error *error)
+/* Lets the disk begin with what has been written, so that fsync has less to wait for. */
+static void push(struct output *output, size_t size)
 {
-	while (size > 0) {
-		ptrdiff_t wrote = write(output->fd, bytes, size);
+	output->behind += size;
+	if (output->direct || output->behind < PUSHED_AT_ONCE)
+		return;
+	(void)sync_file_range(output->fd, (off_t)output->pushed, (off_t)output->behind, SYNC_FILE_RANGE_WRITE);
+	output->pushed += output->behind;
+	output->behind = 0;
+}
+
+/* Writes both, one behind the other. */
+static int write_fully(struct output *output, const void *first, size_t first_size, const void *second,
+                       size_t second_size, struct error *error)
+{
+	const size_t size = first_size + second_size;
+	struct iovec parts[2] = {{(void *)(uintptr_t)first, first_size}, {(void *)(uintptr_t)second, second_size}};
+	while (parts[0].iov_len + parts[1].iov_len > 0) {
+		ptrdiff_t wrote = writev(output->fd, parts, 2);
 		if (wrote < 0 && errno == EINTR)
 			continue;
 		if (wrote < 0 && errno == EPIPE)
 			raise(SIGPIPE);
 		if (wrote < 0)
 			return error_set_errno(error, CODE_IO, errno, "%s: cannot write", output->path);
-		bytes += wrote;
-		size -= (size_t)wrote;
+		for (int p = 0; p < 2; p++) {
+			const size_t some = (size_t)wrote < parts[p].iov_len ? (size_t)wrote : parts[p].iov_len;
+			parts[p].iov_base = (char *)parts[p].iov_base + some;
+			parts[p].iov_len -= some;
+			wrote -= (ptrdiff_t)some;
+		}
 	}
+	push(output, size);
 	return 0;
 }
 
@@ -135,17 +158,21 @@ int output_flush(struct output *output, struct error *error)
 {
 	size_t used = output->used;
 	output->used = 0;
-	return write_fully(output, output->buffer, used, error);
+	return write_fully(output, output->buffer, used, output->buffer, 0, error);
 }
 
 int output_write(struct output *output, const void *bytes, size_t size, struct error *error)
 {
 	output->written += size;
+	if (size >= UNBUFFERED) { /* what is much is not copied */
+		const size_t used = output->used;
+		output->used = 0;
+		return write_fully(output, output->buffer, used, bytes, size, error);
+	}
 	if (size > OUTPUT_BUFFER - output->used && output_flush(output, error) < 0)
 		return -1;
-	if (size > OUTPUT_BUFFER)
-		return write_fully(output, bytes, size, error);
-	memcpy(output->buffer + output->used, bytes, size);
+	if (size > 0) /* `bytes` of nothing may be NULL */
+		memcpy(output->buffer + output->used, bytes, size);
 	output->used += size;
 	return 0;
 }

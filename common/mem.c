@@ -6,6 +6,15 @@
 
 static const size_t huge_page = (size_t)2 << 20;
 
+/* An offer: fine where it is not taken. Whole pages, malloc's own words before the block among them: a mapping of which
+ * a part alone is offered becomes two, and mremap moves no two. */
+static void offer(void *block, size_t bytes)
+{
+	const uintptr_t page = 4096, begin = (uintptr_t)block / page * page;
+	const uintptr_t end = ((uintptr_t)block + bytes + page - 1) / page * page;
+	(void)madvise((void *)begin, (size_t)(end - begin), MADV_HUGEPAGE);
+}
+
 void *mem_alloc(size_t count, size_t size, struct error *error)
 {
 	size_t bytes;
@@ -13,7 +22,7 @@ void *mem_alloc(size_t count, size_t size, struct error *error)
 		error_set(error, CODE_SYSTEM, "out of memory: %zu elements of %zu bytes", count, size);
 		return NULL;
 	}
-	size_t alignment = bytes >= 2 * huge_page ? huge_page : MEM_ALIGNMENT;
+	size_t alignment = bytes >= huge_page ? huge_page : MEM_ALIGNMENT;
 	size_t rounded = bytes ? (bytes + alignment - 1) / alignment * alignment : alignment;
 	void *block = aligned_alloc(alignment, rounded);
 	if (!block) {
@@ -21,15 +30,21 @@ void *mem_alloc(size_t count, size_t size, struct error *error)
 		return NULL;
 	}
 	if (alignment == huge_page)
-		(void)madvise(block, rounded, MADV_HUGEPAGE); /* an offer: fine where it is not taken */
+		offer(block, rounded);
 	return block;
 }
 
 void *mem_alloc_zero(size_t count, size_t size, struct error *error)
 {
-	void *block = mem_alloc(count, size, error);
-	if (block)
-		memset(block, 0, count * size);
+	char *block = mem_alloc(count, size, error);
+	const size_t bytes = count * size, whole = bytes / huge_page * huge_page;
+	if (!block)
+		return NULL;
+	/* Whole pages are given back, which makes them zero when they are next used, and not before. */
+	if (bytes < huge_page || madvise(block, whole, MADV_DONTNEED) != 0)
+		memset(block, 0, bytes);
+	else
+		memset(block + whole, 0, bytes - whole);
 	return block;
 }
 
@@ -48,6 +63,8 @@ int mem_grow(void **array, size_t *capacity, size_t need, size_t size, struct er
 	void *grown = realloc(*array, bytes);
 	if (!grown)
 		return error_set(error, CODE_SYSTEM, "out of memory: %zu bytes", bytes);
+	if (bytes >= 2 * huge_page)
+		offer(grown, bytes);
 	*array = grown;
 	*capacity = more;
 	return 0;

@@ -12,7 +12,7 @@ enum { MEM_ALIGNMENT = 64 };
  * to whole 64-byte lines. NULL and CODE_SYSTEM when there is not enough. Free with mem_free. */
 MUST_CHECK void *mem_alloc(size_t count, size_t size, struct error *error);
 
-/* The same, zeroed. */
+/* The same, zeroed; pages of large blocks become resident when they are first used. */
 MUST_CHECK void *mem_alloc_zero(size_t count, size_t size, struct error *error);
 
 /* Makes *array hold at least `need` elements of `size` bytes, growing by half again; contents kept, new

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 
+#include "idmap_rows.h"
 #include "mem.h"
 
 static int add_row(struct ratings *ratings, const struct rating_row *row, struct error *error)
@@ -36,97 +37,105 @@ static int add_row(struct ratings *ratings, const struct rating_row *row, struct
 
 /* ---- rows in runs ---- */
 
-enum { BATCH = 1024, PREFETCHED = 12 };
+enum { BATCH = 1024 };
 
-/* Rows of a run on their way into the columns. */
+/* Rows of a run on their way into the columns: those that are not below the least rating. */
 struct batch {
-	uint64_t users[BATCH], items[BATCH], ratings[BATCH], times[BATCH];
+	uint32_t rows[BATCH], user_numbers[BATCH], item_numbers[BATCH];
+	uint32_t users[BATCH], items[BATCH], ratings[BATCH];
+	int64_t times[BATCH];
+	uint64_t distances[BATCH];
 	size_t count;
+	struct rating_memo memo;
 };
 
-/* Codes of short rating texts by their bytes: nearly all files have ten of them. */
-struct rating_codes {
-	uint32_t keys[256], codes[256];
-};
-
-static int rating_code(struct ratings *ratings, struct rating_codes *codes, const struct csv_row *row,
-                       const char *bytes, uint64_t *code, struct error *error)
+/* Chooses among the rows [from, to), and gives their ratings codes. */
+static int take_ratings(struct ratings *ratings, const struct csv_rows_run *run, size_t from, size_t to,
+                        double minimum, struct batch *batch, struct error *error)
 {
-	const size_t place = (row->rating_key * UINT32_C(0x9e3779b1)) >> 24;
-	uint32_t id = 0;
-	if (row->rating_key != 0 && codes->keys[place] == row->rating_key) {
-		*code = codes->codes[place];
-		return 0;
+	char room[DECIMAL_TEXT_MAX];
+	struct rating_memo *memo = &batch->memo;
+	size_t kept = 0;
+	for (size_t r = from; r < to; r++) {
+		const size_t place = rating_memo_find(memo, run, r);
+		if (memo->codes[place] == 0 && ratings->has_rating && memo->values[place] >= minimum) {
+			uint32_t code;
+			const struct csv_field text = csv_run_rating(run, r, room);
+			if (idmap_add(&ratings->rating_texts, text.text, text.length, &code, error) < 0)
+				return -1;
+			memo->codes[place] = code + 1;
+		}
+		batch->rows[kept] = (uint32_t)r;
+		batch->ratings[kept] = memo->codes[place] - 1;
+		kept += memo->values[place] >= minimum;
 	}
-	if (idmap_add(&ratings->rating_texts, bytes + row->rating_at, row->rating_length, &id, error) < 0)
-		return -1;
-	if (row->rating_key != 0) {
-		codes->keys[place] = row->rating_key;
-		codes->codes[place] = id;
-	}
-	*code = id;
+	batch->count = kept;
+	ratings->below_minimum += to - from - kept;
 	return 0;
 }
 
-static int flush_batch(struct ratings *ratings, struct batch *batch, struct error *error)
+static struct row_choice choose(const struct csv_rows_run *run, size_t from, size_t to, struct batch *batch)
 {
+	struct row_choice choice = {.run = run, .first = from, .count = batch->count, .users = run->users + from,
+	                            .items = run->items + from};
+	if (batch->count == to - from)
+		return choice;
+	for (size_t i = 0; i < batch->count; i++) {
+		batch->user_numbers[i] = run->users[batch->rows[i]];
+		batch->item_numbers[i] = run->items[batch->rows[i]];
+		batch->times[i] = run->times[batch->rows[i]];
+	}
+	choice.rows = batch->rows;
+	choice.users = batch->user_numbers;
+	choice.items = batch->item_numbers;
+	return choice;
+}
+
+static void take_times(struct ratings *ratings, const int64_t *times, size_t count, uint64_t *distances)
+{
+	if (ratings->count == 0)
+		ratings->first_time = ratings->earliest = ratings->latest = times[0];
+	int64_t earliest = ratings->earliest, latest = ratings->latest;
+	for (size_t i = 0; i < count; i++) {
+		earliest = times[i] < earliest ? times[i] : earliest;
+		latest = times[i] > latest ? times[i] : latest;
+		distances[i] = column_zigzag((int64_t)((uint64_t)times[i] - (uint64_t)ratings->first_time));
+	}
+	ratings->earliest = earliest;
+	ratings->latest = latest;
+}
+
+/* Takes up to BATCH rows of a run. */
+static int add_rows(struct ratings *ratings, const struct csv_rows_run *run, size_t from, size_t to, double minimum,
+                    struct batch *batch, struct error *error)
+{
+	if (take_ratings(ratings, run, from, to, minimum, batch, error) < 0)
+		return -1;
 	const size_t count = batch->count;
-	batch->count = 0;
-	if (column_add_many(&ratings->user, batch->users, count, error) < 0 ||
+	const struct row_choice choice = choose(run, from, to, batch);
+	if (count == 0)
+		return 0;
+	if (count > UINT32_MAX - ratings->count)
+		return error_set(error, CODE_DATA, "more than 2^32 - 1 ratings");
+	take_times(ratings, choice.rows ? batch->times : run->times + from, count, batch->distances);
+	if (idmap_users_of(&ratings->users, &choice, true, batch->users, error) < 0 ||
+	    idmap_items_of(&ratings->items, &choice, true, batch->items, error) < 0 ||
+	    column_add_many(&ratings->user, batch->users, count, error) < 0 ||
 	    column_add_many(&ratings->item, batch->items, count, error) < 0 ||
 	    (ratings->has_rating && column_add_many(&ratings->rating, batch->ratings, count, error) < 0) ||
-	    (ratings->has_time && column_add_many(&ratings->time, batch->times, count, error) < 0))
+	    (ratings->has_time && column_add_wide(&ratings->time, batch->distances, count, error) < 0))
 		return -1;
 	ratings->count += count;
 	return 0;
 }
 
-/* Takes up to BATCH rows of a run. */
-static int add_rows(struct ratings *ratings, const struct csv_rows_run *run, size_t from, size_t to, double minimum,
-                    struct batch *batch, struct rating_codes *codes, struct error *error)
-{
-	int64_t earliest = ratings->earliest, latest = ratings->latest;
-	for (size_t r = from; r < to; r++) {
-		const struct csv_row *row = &run->rows[r];
-		uint32_t user = 0, item = 0;
-		if (r + PREFETCHED < to) {
-			idmap_prefetch(&ratings->users, row[PREFETCHED].user_number);
-			idmap_prefetch(&ratings->items, row[PREFETCHED].item_number);
-		}
-		if (row->rating < minimum) {
-			ratings->below_minimum++;
-			continue;
-		}
-		if (ratings->count + batch->count == UINT32_MAX)
-			return error_set(error, CODE_DATA, "more than 2^32 - 1 ratings");
-		const size_t b = batch->count;
-		if (idmap_add_number(&ratings->users, row->user_number, run->bytes + row->user_at, row->user_length, &user,
-		                     error) < 0 ||
-		    idmap_add_number(&ratings->items, row->item_number, run->bytes + row->item_at, row->item_length, &item,
-		                     error) < 0 ||
-		    (ratings->has_rating && rating_code(ratings, codes, row, run->bytes, &batch->ratings[b], error) < 0))
-			return -1;
-		if (ratings->count + b == 0)
-			ratings->first_time = earliest = latest = row->time;
-		batch->users[b] = user;
-		batch->items[b] = item;
-		batch->times[b] = column_zigzag((int64_t)((uint64_t)row->time - (uint64_t)ratings->first_time));
-		earliest = row->time < earliest ? row->time : earliest;
-		latest = row->time > latest ? row->time : latest;
-		batch->count++;
-	}
-	ratings->earliest = earliest;
-	ratings->latest = latest;
-	return flush_batch(ratings, batch, error);
-}
-
 static int add_run(struct ratings *ratings, const struct csv_rows_run *run, double minimum, struct batch *batch,
-                   struct rating_codes *codes, struct error *error)
+                   struct error *error)
 {
 	ratings->rows += run->count;
 	for (size_t from = 0; from < run->count; from += BATCH) {
 		const size_t to = run->count - from < BATCH ? run->count : from + BATCH;
-		if (add_rows(ratings, run, from, to, minimum, batch, codes, error) < 0)
+		if (add_rows(ratings, run, from, to, minimum, batch, error) < 0)
 			return -1;
 	}
 	return 0;
@@ -154,12 +163,9 @@ static int read_rows(struct ratings *ratings, struct csv_rows *rows, double mini
 {
 	struct csv_rows_run run;
 	int verdict = CSV_ERROR, result = 0;
-	struct rating_codes codes = {{0}, {0}};
-	struct batch *batch = mem_alloc(1, sizeof *batch, error);
-	if (batch)
-		batch->count = 0;
+	struct batch *batch = mem_alloc_zero(1, sizeof *batch, error);
 	while (batch && result == 0 && (verdict = csv_rows_next(rows, &run, error)) > CSV_END)
-		result = verdict == CSV_ROWS ? add_run(ratings, &run, minimum, batch, &codes, error)
+		result = verdict == CSV_ROWS ? add_run(ratings, &run, minimum, batch, error)
 		                             : add_odd(ratings, rows, verdict, &run.odd, minimum, errors, error);
 	mem_free(batch);
 	return result == 0 && verdict == CSV_END ? 0 : -1;
@@ -204,77 +210,4 @@ void ratings_release(struct ratings *ratings)
 	column_release(&ratings->time);
 	mem_free(ratings->part);
 	*ratings = (struct ratings){0};
-}
-
-int user_rows_make(struct user_rows *rows, const struct ratings *ratings, struct error *error)
-{
-	const uint32_t users = ratings->users.count;
-	*rows = (struct user_rows){0};
-	rows->starts = mem_alloc_zero((size_t)users + 2, sizeof *rows->starts, error);
-	rows->order = mem_alloc(ratings->count, sizeof *rows->order, error);
-	if (!rows->starts || !rows->order) {
-		user_rows_release(rows);
-		return -1;
-	}
-	/* starts[u + 2] counts user u; summed, starts[u + 1] is where u begins and, filled, where u ends. */
-	for (uint64_t r = 0; r < ratings->count; r++)
-		if (ratings->part[r] != PART_DROPPED)
-			rows->starts[column_get(&ratings->user, r) + 2]++;
-	for (uint32_t u = 0; u < users; u++)
-		rows->starts[u + 2] += rows->starts[u + 1];
-	for (uint64_t r = 0; r < ratings->count; r++)
-		if (ratings->part[r] != PART_DROPPED)
-			rows->order[rows->starts[column_get(&ratings->user, r) + 1]++] = (uint32_t)r;
-	return 0;
-}
-
-void user_rows_release(struct user_rows *rows)
-{
-	mem_free(rows->order);
-	mem_free(rows->starts);
-	*rows = (struct user_rows){0};
-}
-
-static int write_text(const struct idmap *map, uint32_t id, char behind, struct output *output, struct error *error)
-{
-	size_t length;
-	const char *text = idmap_text(map, id, &length);
-	if (csv_write_field(output, text, length, ',', error) < 0)
-		return -1;
-	return output_write(output, &behind, 1, error);
-}
-
-static int write_number(int64_t value, struct output *output, struct error *error)
-{
-	char digits[24];
-	size_t at = sizeof digits;
-	uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-	digits[--at] = '\n';
-	do
-		digits[--at] = (char)('0' + rest % 10);
-	while ((rest /= 10) > 0);
-	if (value < 0)
-		digits[--at] = '-';
-	return output_write(output, digits + at, sizeof digits - at, error);
-}
-
-int ratings_write(const struct ratings *ratings, enum part part, struct output *output, struct error *error)
-{
-	const bool rating = ratings->has_rating, time = ratings->has_time;
-	if (output_print(output, error, "userId,movieId%s%s\n", rating ? ",rating" : "", time ? ",timestamp" : "") < 0)
-		return -1;
-	for (uint64_t r = 0; r < ratings->count; r++) {
-		if (ratings->part[r] != part)
-			continue;
-		if (write_text(&ratings->users, (uint32_t)column_get(&ratings->user, r), ',', output, error) < 0 ||
-		    write_text(&ratings->items, (uint32_t)column_get(&ratings->item, r), rating || time ? ',' : '\n', output,
-		               error) < 0)
-			return -1;
-		if (rating && write_text(&ratings->rating_texts, (uint32_t)column_get(&ratings->rating, r),
-		                         time ? ',' : '\n', output, error) < 0)
-			return -1;
-		if (time && write_number(ratings_time(ratings, r), output, error) < 0)
-			return -1;
-	}
-	return 0;
 }

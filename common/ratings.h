@@ -43,17 +43,9 @@ static inline int64_t ratings_time(const struct ratings *ratings, uint64_t row)
 	                 (uint64_t)column_unzigzag(column_get(&ratings->time, row)));
 }
 
-/* Rows of each user together, in file order: order[starts[u] .. starts[u + 1]), without dropped ones. The
- * caller frees both (mem_free). At most 2^32 - 1 rows. */
-struct user_rows {
-	uint32_t *order;
-	uint32_t *starts;
-};
-MUST_CHECK int user_rows_make(struct user_rows *rows, const struct ratings *ratings, struct error *error);
-void user_rows_release(struct user_rows *rows);
-
-/* Writes the rows of `part` as CSV in file order: userId,movieId[,rating][,timestamp], texts as they came. */
-MUST_CHECK int ratings_write(const struct ratings *ratings, enum part part, struct output *output,
+/* Writes the rows of each part as CSV in file order: userId,movieId[,rating][,timestamp], texts as they came.
+ * parts[p] NULL: not written. `threads` as in struct ratings_source. */
+MUST_CHECK int ratings_write(const struct ratings *ratings, struct output *const parts[PARTS], size_t threads,
                              struct error *error);
 
 #endif

@@ -6,7 +6,6 @@
 #include "mem.h"
 
 enum {
-	INTERACTION_SIZE = 20,
 	LIST_HEAD = 12,
 	LIST_ENTRY = 13, /* item, score, popularity, relevant */
 };
@@ -16,6 +15,12 @@ static int bad_id(const struct stream_reader *reader, const char *what, uint32_t
 {
 	return error_set(error, CODE_DATA, "%s: record %" PRIu64 ": %s %u, expected one below %u", reader->input.name,
 	                 reader->records - reader->block_records + reader->taken, what, id, count);
+}
+
+/* Of `got` records that were taken together, the one at `place` is the last that counts as begun: for messages. */
+static void go_back_to(struct stream_reader *reader, size_t got, size_t place)
+{
+	reader->taken -= (uint32_t)(got - 1 - place);
 }
 
 /* ---- interactions ---- */
@@ -50,6 +55,62 @@ int interaction_read(struct stream_reader *reader, const struct stream_info *inf
 	if (interaction->item >= info->items.count)
 		return bad_id(reader, "item", interaction->item, info->items.count, error);
 	return 1;
+}
+
+void interactions_pack(const struct interaction_columns *columns, size_t from, size_t count, unsigned char *to)
+{
+	for (size_t i = from; i < from + count; i++, to += INTERACTION_SIZE) {
+		put_u32(to, columns->users[i]);
+		put_u32(to + 4, columns->items[i]);
+		put_f32(to + 8, columns->ratings[i]);
+		put_u64(to + 12, (uint64_t)columns->times[i]);
+	}
+}
+
+int interactions_write(struct stream_writer *writer, const struct interaction_columns *columns, size_t count,
+                       struct error *error)
+{
+	for (size_t done = 0, got; done < count; done += got) {
+		unsigned char *to = stream_reserve_many(writer, INTERACTION_SIZE, count - done, &got, error);
+		if (!to)
+			return -1;
+		interactions_pack(columns, done, got, to);
+	}
+	return 0;
+}
+
+/* The first of `count` interactions whose user or item is too large. */
+static int bad_interaction(struct stream_reader *reader, const struct stream_info *info,
+                           const struct interaction_columns *columns, size_t count, struct error *error)
+{
+	size_t i = 0;
+	while (columns->users[i] < info->users.count && columns->items[i] < info->items.count)
+		i++;
+	go_back_to(reader, count, i);
+	if (columns->users[i] >= info->users.count)
+		return bad_id(reader, "user", columns->users[i], info->users.count, error);
+	return bad_id(reader, "item", columns->items[i], info->items.count, error);
+}
+
+ptrdiff_t interactions_take(struct stream_reader *reader, const struct stream_info *info,
+                            const struct interaction_columns *columns, size_t count, struct error *error)
+{
+	const unsigned char *from;
+	size_t got;
+	bool bad = false;
+	int result = stream_take_many(reader, INTERACTION_SIZE, count, &from, &got, error);
+	if (result <= 0)
+		return result;
+	for (size_t i = 0; i < got; i++) {
+		columns->users[i] = get_u32(from + i * INTERACTION_SIZE);
+		columns->items[i] = get_u32(from + i * INTERACTION_SIZE + 4);
+		bad |= columns->users[i] >= info->users.count || columns->items[i] >= info->items.count;
+	}
+	for (size_t i = 0; columns->ratings && i < got; i++)
+		columns->ratings[i] = get_f32(from + i * INTERACTION_SIZE + 8);
+	for (size_t i = 0; columns->times && i < got; i++)
+		columns->times[i] = (int64_t)get_u64(from + i * INTERACTION_SIZE + 12);
+	return bad ? bad_interaction(reader, info, columns, got, error) : (ptrdiff_t)got;
 }
 
 /* ---- samples ---- */
@@ -105,6 +166,65 @@ int sample_read(struct stream_reader *reader, const struct stream_info *info, ui
 			return bad_id(reader, "item", items[i], info->items.count, error);
 	}
 	return 1;
+}
+
+int samples_write(struct stream_writer *writer, const uint32_t *users, const uint32_t *items, uint32_t ratio,
+                  size_t count, struct error *error)
+{
+	const size_t group = 1 + (size_t)ratio, size = 4 * (1 + group);
+	for (size_t done = 0, got; done < count; done += got) {
+		unsigned char *to = stream_reserve_many(writer, size, count - done, &got, error);
+		if (!to)
+			return -1;
+		for (size_t i = done; i < done + got; i++, to += 4 * group) {
+			put_u32(to, users[i]);
+			to += 4;
+			for (size_t k = 0; k < group; k++)
+				put_u32(to + 4 * k, items[i * group + k]);
+		}
+	}
+	return 0;
+}
+
+static int bad_sample(struct stream_reader *reader, const struct stream_info *info, uint32_t ratio,
+                      const uint32_t *users, const uint32_t *items, size_t count, struct error *error)
+{
+	const size_t group = 1 + (size_t)ratio;
+	for (size_t i = 0; i < count; i++) {
+		go_back_to(reader, count, i);
+		if (users[i] >= info->users.count)
+			return bad_id(reader, "user", users[i], info->users.count, error);
+		for (size_t k = 0; k < group; k++) {
+			const uint32_t item = items[i * group + k];
+			if (item >= info->items.count && (k == 0 || item != (uint32_t)NO_ITEM))
+				return bad_id(reader, "item", item, info->items.count, error);
+		}
+		reader->taken += (uint32_t)(count - 1 - i);
+	}
+	return error_set(error, CODE_BUG, "%s: a bad sample that cannot be found again", reader->input.name);
+}
+
+ptrdiff_t samples_take(struct stream_reader *reader, const struct stream_info *info, uint32_t ratio, size_t count,
+                       uint32_t *users, uint32_t *items, struct error *error)
+{
+	const size_t group = 1 + (size_t)ratio, size = 4 * (1 + group);
+	const unsigned char *from;
+	size_t got;
+	bool bad = false;
+	int result = stream_take_many(reader, size, count, &from, &got, error);
+	if (result <= 0)
+		return result;
+	for (size_t i = 0; i < got; i++, from += size) {
+		uint32_t *to = items + i * group;
+		users[i] = get_u32(from);
+		to[0] = get_u32(from + 4);
+		bad |= users[i] >= info->users.count || to[0] >= info->items.count;
+		for (size_t k = 1; k < group; k++) {
+			to[k] = get_u32(from + 4 * (1 + k));
+			bad |= to[k] >= info->items.count && to[k] != (uint32_t)NO_ITEM;
+		}
+	}
+	return bad ? bad_sample(reader, info, ratio, users, items, got, error) : (ptrdiff_t)got;
 }
 
 /* ---- lists ---- */

@@ -58,6 +58,24 @@ MUST_CHECK int interaction_write(struct stream_writer *writer, const struct inte
 MUST_CHECK int interaction_read(struct stream_reader *reader, const struct stream_info *info,
                                 struct interaction *interaction, struct error *error);
 
+/* Many at a time, by columns. */
+struct interaction_columns {
+	uint32_t *users, *items;
+	float *ratings;
+	int64_t *times;
+};
+
+enum { INTERACTION_SIZE = 20 };
+
+/* `count` records into the bytes of a stream; INTERACTION_SIZE each at `to`. */
+void interactions_pack(const struct interaction_columns *columns, size_t from, size_t count, unsigned char *to);
+MUST_CHECK int interactions_write(struct stream_writer *writer, const struct interaction_columns *columns, size_t count,
+                                  struct error *error);
+/* Up to `count` >= 1 of them: how many, 0 at the end, -1. `ratings` and `times` may be NULL. Ids are checked as
+ * interaction_read does. */
+MUST_CHECK ptrdiff_t interactions_take(struct stream_reader *reader, const struct stream_info *info,
+                                       const struct interaction_columns *columns, size_t count, struct error *error);
+
 /* ---- samples: user u32, positive u32, negative u32 × ratio ---- */
 
 enum { NO_ITEM = -1 }; /* as uint32_t: a negative that does not exist (the user has seen everything) */
@@ -76,6 +94,11 @@ MUST_CHECK int sample_write(struct stream_writer *writer, uint32_t user, const u
                             struct error *error);
 MUST_CHECK int sample_read(struct stream_reader *reader, const struct stream_info *info, uint32_t ratio,
                            uint32_t *user, uint32_t *items, struct error *error);
+/* Many: users[i], and items[i * (1 + ratio)] on. samples_take: up to `count` >= 1, how many there were, 0 at the end, -1. */
+MUST_CHECK int samples_write(struct stream_writer *writer, const uint32_t *users, const uint32_t *items, uint32_t ratio,
+                             size_t count, struct error *error);
+MUST_CHECK ptrdiff_t samples_take(struct stream_reader *reader, const struct stream_info *info, uint32_t ratio,
+                                  size_t count, uint32_t *users, uint32_t *items, struct error *error);
 
 /* ---- lists: user u32, count u32, relevant_total u32, then item u32[], score f32[], popularity u32[],
  * relevant u8[] ----

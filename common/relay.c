@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "cancel.h"
 #include "mem.h"
 
 struct relay {
@@ -27,20 +28,10 @@ static bool has_room(const struct relay *relay)
 	return !relay->fetching && !relay->ended && relay->fetched - kept < relay->slots;
 }
 
-static int fetch(struct relay *relay, size_t slot)
-{
-	int before;
-	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &before);
-	int result = relay->work.fetch(relay->work.context, slot, &relay->error);
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
-	return result;
-}
-
 static void *member_run(void *argument)
 {
 	struct relay *relay = argument;
-	int before;
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+	cancel_refuse();
 	pthread_mutex_lock(&relay->lock);
 	while (!relay->ending && !relay->ended) {
 		if (!has_room(relay)) {
@@ -50,7 +41,7 @@ static void *member_run(void *argument)
 		const size_t slot = relay->fetched % relay->slots;
 		relay->fetching = true;
 		pthread_mutex_unlock(&relay->lock);
-		const int result = fetch(relay, slot);
+		const int result = cancel_allow_during(relay->work.fetch, relay->work.context, slot, &relay->error);
 		pthread_mutex_lock(&relay->lock);
 		relay->fetching = false;
 		relay->fetched += result > 0;

@@ -28,10 +28,13 @@ struct sampler {
 	uint32_t epoch;        /* the current one */
 	uint32_t round_keys[8];/* of the epoch's permutation, a Feistel network over the numbers of positives */
 	unsigned low_bits, high_bits;
-	uint64_t *bitmap;      /* membership by bit, when users × items is small enough; NULL: binary search */
-	uint32_t bitmap_stride;/* 64-bit words a user */
-	float *alias_keep;     /* alias table, items each; NULL when uniform */
+	uint32_t *bitmap;      /* membership by bit, when users × items is small enough; else NULL */
+	uint32_t bitmap_stride;/* 32-bit words a user */
+	uint32_t *filter;      /* else: what is not in here is not known, what is may be. Words of user u: */
+	uint32_t *filter_starts; /* filter[filter_starts[u] .. filter_starts[u + 1]) */
+	uint32_t *alias_least; /* alias table, items each; NULL when uniform. A coin of 24 bits below it keeps the column */
 	uint32_t *alias_other;
+	uint64_t (*fill)(const struct sampler *sampler, uint64_t begin, uint64_t end, uint32_t *users, uint32_t *items);
 };
 
 MUST_CHECK int sampler_init(struct sampler *sampler, const struct interactions *known,

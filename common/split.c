@@ -1,185 +1,151 @@
-/* The cut itself. Users' rows are ordered by (time, key): the key of equal times is a hash of the seed and the
- * two ids' texts, or the place in the file; never the item's number, which would leak popularity. */
+/* The cut: within users (split_users.c), at one moment for all, or by users held out. */
 #include "split.h"
 
-#include <math.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include "mem.h"
+#include "split_internal.h"
 
-/* A user's row with what it is ordered by. */
-struct event {
-	int64_t time;
-	uint64_t key;
-	uint32_t row;
-};
+enum { BATCH = 4096 };
 
-static uint64_t text_hash(const struct idmap *map, uint64_t id, uint64_t seed)
+uint64_t split_text_hash(const struct idmap *map, uint64_t id, uint64_t seed)
 {
 	size_t length;
 	const char *text = idmap_text(map, (uint32_t)id, &length);
 	return XXH3_64bits_withSeed(text, length, seed);
 }
 
-static int by_time(const void *a, const void *b)
-{
-	const struct event *x = a, *y = b;
-	if (x->time != y->time)
-		return x->time < y->time ? -1 : 1;
-	if (x->key != y->key)
-		return x->key < y->key ? -1 : 1;
-	return x->row < y->row ? -1 : x->row > y->row;
-}
-
-static void order_events(const struct ratings *ratings, const struct split_options *options, const uint32_t *rows,
-                         size_t count, uint64_t user_hash, struct event *events)
-{
-	const bool timed = options->kind != SPLIT_RANDOM && ratings->has_time;
-	const bool hashed = options->kind == SPLIT_RANDOM || options->ties == TIES_HASH;
-	for (size_t i = 0; i < count; i++) {
-		const uint32_t row = rows[i];
-		events[i] = (struct event){
-			.time = timed ? ratings_time(ratings, row) : 0,
-			.key = hashed ? text_hash(&ratings->items, column_get(&ratings->item, row), user_hash) : 0,
-			.row = row,
-		};
-	}
-	qsort(events, count, sizeof *events, by_time);
-}
-
-/* How many of a user's `count` ratings test, and how many validate. */
-static void user_shares(const struct split_options *options, size_t count, size_t *test, size_t *valid)
-{
-	if (options->kind != SPLIT_RATIO) {
-		*test = count >= 2;
-		*valid = options->valid && count >= 3;
-		return;
-	}
-	size_t train = (size_t)ceil((double)count * options->ratio - 1e-9);
-	train = train < 1 ? 1 : train;
-	size_t kept = (size_t)ceil((double)train * options->ratio - 1e-9);
-	kept = kept < 1 ? 1 : kept;
-	*test = count - train;
-	*valid = options->valid ? train - kept : 0;
-}
-
-static void cut_user(struct ratings *ratings, const struct split_options *options, const struct event *events,
-                     size_t count, struct split_counts *counts)
-{
-	size_t test = 0, valid = 0;
-	user_shares(options, count, &test, &valid);
-	counts->without_test += test == 0;
-	counts->without_valid += options->valid && valid == 0;
-	for (size_t i = 0; i < count; i++)
-		ratings->part[events[i].row] = i + test >= count           ? PART_TEST
-		                               : i + test + valid >= count ? PART_VALID
-		                                                           : PART_TRAIN;
-}
-
-static int cut_by_user(struct ratings *ratings, const struct split_options *options, struct split_counts *counts,
-                       struct error *error)
-{
-	struct user_rows rows;
-	struct event *events = NULL;
-	size_t capacity = 0;
-	int result = 0;
-	if (user_rows_make(&rows, ratings, error) < 0)
-		return -1;
-	for (uint32_t u = 0; result == 0 && u < ratings->users.count; u++) {
-		const size_t count = rows.starts[u + 1] - rows.starts[u];
-		if (count == 0)
-			continue;
-		result = mem_grow((void **)&events, &capacity, count, sizeof *events, error);
-		if (result < 0)
-			break;
-		order_events(ratings, options, rows.order + rows.starts[u], count,
-		             text_hash(&ratings->users, u, options->seed), events);
-		cut_user(ratings, options, events, count, counts);
-	}
-	mem_free(events);
-	user_rows_release(&rows);
-	return result;
-}
-
 /* ---- one moment for all ---- */
 
-static uint64_t count_until(const struct ratings *ratings, enum part from, int64_t moment)
+/* Times of up to BATCH rows from `row` on, counted from `earliest`. Returns how many. */
+static size_t read_times(const struct ratings *ratings, uint64_t row, uint64_t earliest, uint64_t since[BATCH])
 {
-	uint64_t count = 0;
-	for (uint64_t r = 0; r < ratings->count; r++)
-		count += ratings->part[r] == from && ratings_time(ratings, r) <= moment;
-	return count;
+	const size_t some = ratings->count - row < BATCH ? (size_t)(ratings->count - row) : BATCH;
+	column_read(&ratings->time, row, some, since);
+	for (size_t i = 0; i < some; i++)
+		since[i] = (uint64_t)ratings->first_time + (uint64_t)column_unzigzag(since[i]) - earliest;
+	return some;
 }
 
-/* The earliest moment until which at least the share 1 - `share` of the rows of `from` happened: found by
- * bisection over time, which needs no memory. */
-static int64_t find_cut(const struct ratings *ratings, enum part from, double share)
+enum { DIGIT_BITS = 16, DIGITS = 1 << DIGIT_BITS };
+
+/* How many training rows there are of each digit at `shift`, among those that agree with `known` above it. */
+static void count_digits(const struct ratings *ratings, unsigned shift, uint64_t known, uint64_t *counts)
 {
-	const uint64_t all = count_until(ratings, from, ratings->latest);
-	const double wanted = (double)all * (1 - share);
-	int64_t low = ratings->earliest, high = ratings->latest;
-	while (low < high) {
-		const int64_t middle = (int64_t)((uint64_t)low + ((uint64_t)high - (uint64_t)low) / 2);
-		if ((double)count_until(ratings, from, middle) >= wanted)
-			high = middle;
-		else
-			low = middle + 1;
+	uint64_t since[BATCH];
+	memset(counts, 0, DIGITS * sizeof *counts);
+	for (uint64_t r = 0; r < ratings->count; r += BATCH) {
+		const size_t some = read_times(ratings, r, (uint64_t)ratings->earliest, since);
+		for (size_t i = 0; i < some; i++)
+			if (ratings->part[r + i] == PART_TRAIN && (since[i] ^ known) >> shift < DIGITS)
+				counts[since[i] >> shift & (DIGITS - 1)]++;
 	}
-	return low;
+}
+
+/* The earliest moment until which at least the share 1 - `share` of the training rows happened: found digit by digit
+ * of the time since the earliest, the highest first, by counting rows of each. */
+static int find_cut(const struct ratings *ratings, double share, int64_t *cut, struct error *error)
+{
+	const uint64_t range = (uint64_t)ratings->latest - (uint64_t)ratings->earliest;
+	uint64_t all = 0, before = 0, found = 0;
+	unsigned shift = 0;
+	uint64_t *counts = mem_alloc(DIGITS, sizeof *counts, error);
+	if (!counts)
+		return -1;
+	for (uint64_t r = 0; r < ratings->count; r++)
+		all += ratings->part[r] == PART_TRAIN;
+	const double wanted = (double)all * (1 - share);
+	while (shift + DIGIT_BITS < 64 && range >> (shift + DIGIT_BITS))
+		shift += DIGIT_BITS;
+	for (;; shift -= DIGIT_BITS) {
+		uint64_t digit = 0;
+		count_digits(ratings, shift, found, counts);
+		while (digit < DIGITS - 1 && (double)(before + counts[digit]) < wanted)
+			before += counts[digit++];
+		found |= digit << shift;
+		if (shift == 0)
+			break;
+	}
+	mem_free(counts);
+	*cut = (int64_t)((uint64_t)ratings->earliest + found);
+	return 0;
 }
 
 static void move_later(struct ratings *ratings, int64_t cut, enum part to)
 {
-	for (uint64_t r = 0; r < ratings->count; r++)
-		if (ratings->part[r] == PART_TRAIN && ratings_time(ratings, r) > cut)
-			ratings->part[r] = (uint8_t)to;
+	uint64_t since[BATCH];
+	for (uint64_t r = 0; r < ratings->count; r += BATCH) {
+		const size_t some = read_times(ratings, r, 0, since);
+		for (size_t i = 0; i < some; i++)
+			if (ratings->part[r + i] == PART_TRAIN && (int64_t)since[i] > cut)
+				ratings->part[r + i] = (uint8_t)to;
+	}
 }
 
-static int cut_by_time(struct ratings *ratings, const struct split_options *options, struct split_counts *counts,
-                       struct error *error)
+static int cut_by_time(struct splitter *splitter, const struct split_options *options, struct error *error)
 {
+	struct ratings *ratings = splitter->ratings;
+	struct split_counts *counts = &splitter->counts;
 	if (!ratings->has_time)
 		return error_set(error, CODE_DATA, "--split time needs a column of times");
-	counts->cut = options->has_cut ? options->cut : find_cut(ratings, PART_TRAIN, options->test_share);
+	counts->cut = options->cut;
+	if (!options->has_cut && find_cut(ratings, options->test_share, &counts->cut, error) < 0)
+		return -1;
 	move_later(ratings, counts->cut, PART_TEST);
-	if (options->valid) {
-		counts->valid_cut = find_cut(ratings, PART_TRAIN, options->test_share);
-		move_later(ratings, counts->valid_cut, PART_VALID);
-	}
+	if (!options->valid)
+		return 0;
+	if (find_cut(ratings, options->test_share, &counts->valid_cut, error) < 0)
+		return -1;
+	move_later(ratings, counts->valid_cut, PART_VALID);
 	return 0;
 }
 
 /* ---- users held out ---- */
 
-static void cut_users(struct ratings *ratings, const struct split_options *options)
+static int cut_users(struct splitter *splitter, const struct split_options *options, struct error *error)
 {
 	/* A user's place in [0, 1) by hash: the test is below the share, the validation the same share of the rest. */
 	const double test = options->test_share;
 	const double valid = options->valid ? test + (1 - test) * test : test;
-	for (uint64_t r = 0; r < ratings->count; r++) {
-		if (ratings->part[r] == PART_DROPPED)
-			continue;
-		const uint64_t hash = text_hash(&ratings->users, column_get(&ratings->user, r), options->seed);
-		const double place = (double)(hash >> 11) * 0x1p-53;
-		ratings->part[r] = place < test ? PART_TEST : place < valid ? PART_VALID : PART_TRAIN;
+	struct ratings *ratings = splitter->ratings;
+	uint64_t users[BATCH];
+	uint8_t *parts = mem_alloc(ratings->users.count, sizeof *parts, error);
+	if (!parts)
+		return -1;
+	for (uint32_t user = 0; user < ratings->users.count; user++) {
+		const double place = (double)(split_text_hash(&ratings->users, user, options->seed) >> 11) * 0x1p-53;
+		parts[user] = place < test ? PART_TEST : place < valid ? PART_VALID : PART_TRAIN;
 	}
+	for (uint64_t r = 0; r < ratings->count; r += BATCH) {
+		const size_t some = ratings->count - r < BATCH ? (size_t)(ratings->count - r) : BATCH;
+		column_read(&ratings->user, r, some, users);
+		for (size_t i = 0; i < some; i++)
+			if (ratings->part[r + i] != PART_DROPPED)
+				ratings->part[r + i] = parts[users[i]];
+	}
+	mem_free(parts);
+	return 0;
 }
 
-int split_cut(struct ratings *ratings, const struct split_options *options, struct split_counts *counts,
-              struct error *error)
+static void count_parts(const struct ratings *ratings, uint64_t counts[PARTS])
 {
-	int result = 0;
-	if (options->kind == SPLIT_TIME)
-		result = cut_by_time(ratings, options, counts, error);
-	else if (options->kind == SPLIT_USERS)
-		cut_users(ratings, options);
-	else
-		result = cut_by_user(ratings, options, counts, error);
-	for (uint64_t r = 0; result == 0 && r < ratings->count; r++)
-		if (ratings->part[r] != PART_DROPPED)
-			counts->parts[ratings->part[r]]++;
-	if (result == 0 && counts->parts[PART_TRAIN] == 0)
+	uint64_t all[4][PART_DROPPED + 1] = {{0}}; /* in turns: an addition need not wait for the one before */
+	for (uint64_t r = 0; r < ratings->count; r++)
+		all[r % 4][ratings->part[r]]++;
+	for (int p = 0; p < PARTS; p++)
+		counts[p] += all[0][p] + all[1][p] + all[2][p] + all[3][p];
+}
+
+int split_cut(struct splitter *splitter, const struct split_options *options, struct error *error)
+{
+	int result = options->kind == SPLIT_TIME    ? cut_by_time(splitter, options, error)
+	             : options->kind == SPLIT_USERS ? cut_users(splitter, options, error)
+	                                            : split_cut_by_user(splitter, options, error);
+	if (result < 0)
+		return -1;
+	count_parts(splitter->ratings, splitter->counts.parts);
+	if (splitter->counts.parts[PART_TRAIN] == 0)
 		return error_set(error, CODE_DATA, "nothing is left to train on");
-	return result;
+	return 0;
 }

@@ -1,10 +1,11 @@
 /* Cutting ratings into train, validation and test, without leaking one into another: doubled pairs, k-core and
- * minimum counts first, then the cut. */
+ * minimum counts first, then the cut. Users are worked on by a pool of threads; the parts do not depend on it. */
 #ifndef RECPIPE_SPLIT_H
 #define RECPIPE_SPLIT_H
 
 #include "compat.h"
 #include "error.h"
+#include "parallel.h"
 #include "ratings.h"
 
 enum duplicates { DUPLICATES_LAST, DUPLICATES_FIRST, DUPLICATES_ERROR };
@@ -40,17 +41,32 @@ struct split_counts {
 	int64_t cut, valid_cut;  /* SPLIT_TIME: the moments that test and validation are later than */
 };
 
+/* Rows of each user together, in file order: order[starts[u] .. starts[u + 1]), dropped ones too. */
+struct user_rows {
+	uint32_t *starts;        /* users + 2, of which the last is scratch */
+	uint32_t *order;         /* 4 bytes a row; NULL: rows lie together in the file already */
+};
+
+struct splitter {
+	struct ratings *ratings; /* the caller's; their `part` is what is made */
+	struct pool *pool;
+	struct user_rows rows;
+	struct split_counts counts;
+};
+
+/* Finds each user's rows. `threads` as pool_new takes them. */
+MUST_CHECK int splitter_init(struct splitter *splitter, struct ratings *ratings, size_t threads, struct error *error);
+void splitter_release(struct splitter *splitter); /* a zeroed one is fine */
+
 /* Drops repeated (user, item) pairs: all but the last in time (then file order), or the first. */
-MUST_CHECK int split_drop_duplicates(struct ratings *ratings, int policy, struct split_counts *counts,
-                                     struct error *error);
+MUST_CHECK int split_drop_duplicates(struct splitter *splitter, int policy, struct error *error);
 
 /* Drops items with fewer than `least_item` ratings, then users with fewer than `least_user`; then, while any is
  * left with fewer than `core`, users and items alike. */
-MUST_CHECK int split_filter(struct ratings *ratings, uint32_t least_user, uint32_t least_item, uint32_t core,
-                            struct split_counts *counts, struct error *error);
+MUST_CHECK int split_filter(struct splitter *splitter, uint32_t least_user, uint32_t least_item, uint32_t core,
+                            struct error *error);
 
 /* Sets the part of every rating that is left, and counts. */
-MUST_CHECK int split_cut(struct ratings *ratings, const struct split_options *options, struct split_counts *counts,
-                         struct error *error);
+MUST_CHECK int split_cut(struct splitter *splitter, const struct split_options *options, struct error *error);
 
 #endif

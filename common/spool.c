@@ -112,6 +112,16 @@ const unsigned char *spool_take(struct spool *spool, size_t size, struct error *
 	return bytes;
 }
 
+int spool_restart(struct spool *spool, struct error *error)
+{
+	if (ftruncate(spool->fd, 0) != 0 || lseek(spool->fd, 0, SEEK_SET) < 0)
+		return error_set_errno(error, CODE_IO, errno, "emptying the temporary spool file");
+	spool->used = spool->position = 0;
+	spool->left = 0;
+	spool->reading = false;
+	return 0;
+}
+
 void spool_release(struct spool *spool)
 {
 	if (spool->fd >= 0)

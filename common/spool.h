@@ -27,6 +27,9 @@ MUST_CHECK int spool_rewind(struct spool *spool, struct error *error);
 /* The next `size` <= 64 KiB bytes; valid until the next call. NULL on error, also when fewer are left. */
 MUST_CHECK const unsigned char *spool_take(struct spool *spool, size_t size, struct error *error);
 
+/* Forgets what was written, and read: it is as it was when it was opened. */
+MUST_CHECK int spool_restart(struct spool *spool, struct error *error);
+
 void spool_release(struct spool *spool); /* one with fd -1 or released is fine */
 
 #endif

@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 #include "compat.h"
+#include "conveyor.h"
 #include "error.h"
 #include "io.h"
 
@@ -29,15 +30,25 @@ enum stream_kind {
 /* "interactions", "samples", … ; NULL for an unknown kind. */
 const char *stream_kind_name(uint32_t kind);
 
+enum { STREAM_WRITER_BLOCKS = 3 };
+
+/* Records gathered in memory. */
+struct stream_gathered {
+	unsigned char *bytes;        /* room for STREAM_BLOCK_MAX */
+	size_t used;
+	uint32_t records;
+};
+
 struct stream_writer {
 	struct output *output;       /* the caller's; stream_writer_finish does not commit it */
-	unsigned char *block;        /* STREAM_BLOCK_MAX bytes of records being gathered */
+	struct stream_gathered gathered[STREAM_WRITER_BLOCKS]; /* one, or as many as go to the thread in turns */
+	size_t current;              /* the one that is being filled */
 	unsigned char *packed;       /* room for the compressed block; NULL when not compressing */
-	size_t used, packed_size;
-	uint32_t block_records;
-	uint64_t records, blocks;
+	size_t packed_size, header_size;
+	uint64_t records, blocks;    /* written */
 	uint32_t content_crc;        /* CRC-32 of all records so far, uncompressed */
 	bool compress;
+	struct conveyor *conveyor;   /* NULL: the caller writes */
 };
 
 /* Writes the header. `metadata` is a JSON object (borrowed), written with sorted keys; NULL: empty.
@@ -45,17 +56,31 @@ struct stream_writer {
 MUST_CHECK int stream_writer_open(struct stream_writer *writer, struct output *output, enum stream_kind kind,
                                   const json_t *metadata, bool compress, struct error *error);
 
+/* Blocks are checksummed and written by a thread of their own from here on: the caller goes on with the next one. What
+ * fails there is told by a later call, stream_writer_finish at the latest. */
+MUST_CHECK int stream_writer_start_thread(struct stream_writer *writer, struct error *error);
+
 /* Appends one record of 1 to STREAM_BLOCK_MAX bytes; CODE_DATA beyond. */
 MUST_CHECK int stream_append(struct stream_writer *writer, const void *record, size_t size, struct error *error);
 
 /* Room for one record of `size` bytes, to be filled in place by the caller before the next call. NULL on error. */
 MUST_CHECK void *stream_reserve(struct stream_writer *writer, size_t size, struct error *error);
 
+/* Room for some of `count` >= 1 records of `size` bytes each, one behind the other: as many as *got says, at least one,
+ * all of which the caller fills before the next call. NULL on error. */
+MUST_CHECK void *stream_reserve_many(struct stream_writer *writer, size_t size, size_t count, size_t *got,
+                                     struct error *error);
+
 /* Sends what is gathered as a block now (the end of an epoch, say); nothing when it is empty. */
 MUST_CHECK int stream_flush(struct stream_writer *writer, struct error *error);
 
 /* Writes the last block and the end block with totals. */
 MUST_CHECK int stream_writer_finish(struct stream_writer *writer, struct error *error);
+
+/* Puts another header in place of the first, after stream_writer_finish: for metadata that were not known before. The
+ * output is a file. Records are moved where the header has another size than the first. */
+MUST_CHECK int stream_writer_restate(struct stream_writer *writer, enum stream_kind kind, const json_t *metadata,
+                                     struct error *error);
 void stream_writer_release(struct stream_writer *writer); /* writes nothing: unfinished, the stream stays cut */
 
 struct stream_reader {
@@ -99,6 +124,11 @@ MUST_CHECK static inline const unsigned char *stream_take(struct stream_reader *
 	reader->position += size;
 	return bytes;
 }
+
+/* Some of the next `count` >= 1 records, all of `size` bytes, one behind the other: 1 and as many as *got says, valid
+ * until the next call; 0 at a whole end; -1. */
+MUST_CHECK int stream_take_many(struct stream_reader *reader, size_t size, size_t count, const unsigned char **bytes,
+                                size_t *got, struct error *error);
 
 void stream_reader_release(struct stream_reader *reader); /* also after a failed open; a zeroed one is fine */
 

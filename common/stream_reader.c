@@ -201,6 +201,25 @@ int stream_next_block(struct stream_reader *reader, struct error *error)
 	return result;
 }
 
+int stream_take_many(struct stream_reader *reader, size_t size, size_t count, const unsigned char **bytes, size_t *got,
+                     struct error *error)
+{
+	int result = stream_next(reader, error);
+	if (result <= 0)
+		return result;
+	*bytes = stream_take(reader, size, error);
+	if (!*bytes)
+		return -1;
+	/* What the block still holds, as far as its records go. */
+	size_t more = (reader->block_size - reader->position) / size;
+	more = more < reader->block_records - reader->taken ? more : reader->block_records - reader->taken;
+	more = more < count - 1 ? more : count - 1;
+	reader->position += more * size;
+	reader->taken += (uint32_t)more;
+	*got = 1 + more;
+	return 1;
+}
+
 const unsigned char *stream_too_short(const struct stream_reader *reader, struct error *error)
 {
 	broken(reader, error, "a record goes beyond its block");

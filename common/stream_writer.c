@@ -7,45 +7,42 @@
 #include "stream.h"
 #include "stream_format.h"
 
-static int write_header(struct stream_writer *writer, enum stream_kind kind, const json_t *metadata,
-                        struct error *error)
+/* The bytes of the header, to be freed with mem_free; NULL on error. */
+static unsigned char *make_header(const struct stream_writer *writer, enum stream_kind kind, const json_t *metadata,
+                                  size_t *size, struct error *error)
 {
-	unsigned char head[HEADER_SIZE], tail[4];
 	char *text = metadata ? json_dumps(metadata, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
-	if (metadata && !text)
-		return error_set(error, CODE_BUG, "%s: the metadata cannot be written as JSON", writer->output->path);
 	const char *body = text ? text : "{}";
-	const size_t size = strlen(body);
-	int result = -1;
-	if (size > STREAM_METADATA_MAX) {
+	const size_t length = strlen(body);
+	unsigned char *head = NULL;
+	if (metadata && !text)
+		error_set(error, CODE_BUG, "%s: the metadata cannot be written as JSON", writer->output->path);
+	else if (length > STREAM_METADATA_MAX)
 		error_set(error, CODE_DATA, "%s: the metadata is larger than %d bytes", writer->output->path,
 		          STREAM_METADATA_MAX);
-		goto out;
+	else
+		head = mem_alloc(HEADER_SIZE + length + 4, 1, error);
+	if (head) {
+		memcpy(head, stream_magic, sizeof stream_magic);
+		put_u32(head + 8, STREAM_VERSION);
+		put_u32(head + 12, (uint32_t)kind);
+		put_u32(head + 16, 0);
+		put_u32(head + 20, 0);
+		put_u32(head + 24, (uint32_t)length);
+		memcpy(head + HEADER_SIZE, body, length);
+		put_u32(head + HEADER_SIZE + length, (uint32_t)crc32(0, head, (uInt)(HEADER_SIZE + length)));
+		*size = HEADER_SIZE + length + 4;
 	}
-	memcpy(head, stream_magic, sizeof stream_magic);
-	put_u32(head + 8, STREAM_VERSION);
-	put_u32(head + 12, (uint32_t)kind);
-	put_u32(head + 16, 0);
-	put_u32(head + 20, 0);
-	put_u32(head + 24, (uint32_t)size);
-	uLong crc = crc32(0, head, sizeof head);
-	put_u32(tail, (uint32_t)crc32(crc, (const Bytef *)body, (uInt)size));
-	if (output_write(writer->output, head, sizeof head, error) < 0 ||
-	    output_write(writer->output, body, size, error) < 0 ||
-	    output_write(writer->output, tail, sizeof tail, error) < 0)
-		goto out;
-	result = 0;
-out:
 	free(text);
-	return result;
+	return head;
 }
 
 int stream_writer_open(struct stream_writer *writer, struct output *output, enum stream_kind kind,
                        const json_t *metadata, bool compress, struct error *error)
 {
 	*writer = (struct stream_writer){.output = output, .compress = compress};
-	writer->block = mem_alloc(STREAM_BLOCK_MAX, 1, error);
-	if (!writer->block)
+	writer->gathered[0].bytes = mem_alloc(STREAM_BLOCK_MAX, 1, error);
+	if (!writer->gathered[0].bytes)
 		return -1;
 	if (compress) {
 		writer->packed_size = compressBound(STREAM_BLOCK_MAX);
@@ -53,55 +50,89 @@ int stream_writer_open(struct stream_writer *writer, struct output *output, enum
 		if (!writer->packed)
 			return -1;
 	}
-	return write_header(writer, kind, metadata, error);
+	unsigned char *head = make_header(writer, kind, metadata, &writer->header_size, error);
+	int result = head ? output_write(output, head, writer->header_size, error) : -1;
+	mem_free(head);
+	return result;
 }
 
-int stream_flush(struct stream_writer *writer, struct error *error)
+/* Checksums and writes one block. */
+static int write_block(void *context, size_t which, struct error *error)
 {
+	struct stream_writer *writer = context;
+	const struct stream_gathered *block = &writer->gathered[which];
 	unsigned char head[BLOCK_HEADER_SIZE];
-	const unsigned char *stored = writer->block;
-	size_t size = writer->used;
-	if (writer->block_records == 0)
-		return 0;
+	const unsigned char *stored = block->bytes;
+	size_t size = block->used;
 	if (writer->compress) {
 		uLongf packed = (uLongf)writer->packed_size;
-		if (compress2(writer->packed, &packed, writer->block, (uLong)writer->used, Z_BEST_SPEED) == Z_OK &&
-		    packed < writer->used) {
+		if (compress2(writer->packed, &packed, block->bytes, (uLong)block->used, Z_BEST_SPEED) == Z_OK &&
+		    packed < block->used) {
 			stored = writer->packed;
 			size = packed;
 		}
 	}
 	const uLong crc = crc32(0, stored, (uInt)size);
 	put_u32(head, block_tag);
-	put_u32(head + 4, writer->block_records);
-	put_u32(head + 8, (uint32_t)writer->used);
+	put_u32(head + 4, block->records);
+	put_u32(head + 8, (uint32_t)block->used);
 	put_u32(head + 12, (uint32_t)size);
 	put_u32(head + 16, (uint32_t)crc);
 	put_u32(head + 20, (uint32_t)crc32(0, head, 20));
-	const uLong content = stored == writer->block ? crc : crc32(0, writer->block, (uInt)writer->used);
-	writer->content_crc = (uint32_t)crc32_combine(writer->content_crc, content, (z_off_t)writer->used);
-	writer->records += writer->block_records;
+	const uLong content = stored == block->bytes ? crc : crc32(0, block->bytes, (uInt)block->used);
+	writer->content_crc = (uint32_t)crc32_combine(writer->content_crc, content, (z_off_t)block->used);
+	writer->records += block->records;
 	writer->blocks++;
-	writer->used = 0;
-	writer->block_records = 0;
 	if (output_write(writer->output, head, sizeof head, error) < 0)
 		return -1;
 	return output_write(writer->output, stored, size, error);
 }
 
-void *stream_reserve(struct stream_writer *writer, size_t size, struct error *error)
+int stream_writer_start_thread(struct stream_writer *writer, struct error *error)
+{
+	for (size_t b = 0; b < STREAM_WRITER_BLOCKS; b++)
+		if (!writer->gathered[b].bytes && !(writer->gathered[b].bytes = mem_alloc(STREAM_BLOCK_MAX, 1, error)))
+			return -1;
+	writer->conveyor = conveyor_new(STREAM_WRITER_BLOCKS, write_block, writer, error);
+	return writer->conveyor ? 0 : -1;
+}
+
+int stream_flush(struct stream_writer *writer, struct error *error)
+{
+	ptrdiff_t next = 0;
+	if (writer->gathered[writer->current].records == 0)
+		return 0;
+	if (!writer->conveyor && write_block(writer, 0, error) < 0)
+		return -1;
+	if (writer->conveyor && (next = conveyor_send(writer->conveyor, error)) < 0)
+		return -1;
+	writer->current = (size_t)next;
+	writer->gathered[next].used = writer->gathered[next].records = 0;
+	return 0;
+}
+
+void *stream_reserve_many(struct stream_writer *writer, size_t size, size_t count, size_t *got, struct error *error)
 {
 	if (size < 1 || size > STREAM_BLOCK_MAX) {
 		error_set(error, CODE_DATA, "%s: a record of %zu bytes, expected 1 to %d",
 		          writer->output->path, size, STREAM_BLOCK_MAX);
 		return NULL;
 	}
-	if (size > STREAM_BLOCK_MAX - writer->used && stream_flush(writer, error) < 0)
+	if (size > STREAM_BLOCK_MAX - writer->gathered[writer->current].used && stream_flush(writer, error) < 0)
 		return NULL;
-	unsigned char *room = writer->block + writer->used;
-	writer->used += size;
-	writer->block_records++;
-	return room;
+	struct stream_gathered *block = &writer->gathered[writer->current];
+	const size_t room = (STREAM_BLOCK_MAX - block->used) / size;
+	*got = count < room ? count : room;
+	unsigned char *to = block->bytes + block->used;
+	block->used += *got * size;
+	block->records += (uint32_t)*got;
+	return to;
+}
+
+void *stream_reserve(struct stream_writer *writer, size_t size, struct error *error)
+{
+	size_t one;
+	return stream_reserve_many(writer, size, 1, &one, error);
 }
 
 int stream_append(struct stream_writer *writer, const void *record, size_t size, struct error *error)
@@ -116,7 +147,7 @@ int stream_append(struct stream_writer *writer, const void *record, size_t size,
 int stream_writer_finish(struct stream_writer *writer, struct error *error)
 {
 	unsigned char end[END_SIZE];
-	if (stream_flush(writer, error) < 0)
+	if (stream_flush(writer, error) < 0 || (writer->conveyor && conveyor_finish(writer->conveyor, error) < 0))
 		return -1;
 	put_u32(end, end_tag);
 	put_u64(end + 4, writer->records);
@@ -126,9 +157,22 @@ int stream_writer_finish(struct stream_writer *writer, struct error *error)
 	return output_write(writer->output, end, sizeof end, error);
 }
 
+int stream_writer_restate(struct stream_writer *writer, enum stream_kind kind, const json_t *metadata,
+                          struct error *error)
+{
+	size_t size = 0;
+	unsigned char *head = make_header(writer, kind, metadata, &size, error);
+	int result = head ? output_replace_head(writer->output, writer->header_size, head, size, error) : -1;
+	writer->header_size = size;
+	mem_free(head);
+	return result;
+}
+
 void stream_writer_release(struct stream_writer *writer)
 {
-	mem_free(writer->block);
+	conveyor_free(writer->conveyor);
+	for (size_t b = 0; b < STREAM_WRITER_BLOCKS; b++)
+		mem_free(writer->gathered[b].bytes);
 	mem_free(writer->packed);
 	*writer = (struct stream_writer){0};
 }

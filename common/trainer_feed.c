@@ -38,7 +38,12 @@ static int init_stream(struct trainer *trainer, struct error *error)
 	feed->positives = shape.positives;
 	feed->users = mem_alloc(trainer->span_groups, sizeof *feed->users, error);
 	feed->items = mem_alloc(trainer->span_groups * group, sizeof *feed->items, error);
-	return feed->users && feed->items ? 0 : -1;
+	if (!feed->users || !feed->items)
+		return -1;
+	/* With one thread for everything, nothing runs beside it. */
+	feed->ahead = sample_ahead_new(feed->stream, &feed->stream_ids, trainer->options->ratio,
+	                               trainer->options->threads != 1, error);
+	return feed->ahead ? 0 : -1;
 }
 
 static int init_sampler(struct trainer *trainer, const struct interactions *train, struct error *error)
@@ -95,6 +100,7 @@ int feed_init(struct trainer *trainer, struct error *error)
 
 void feed_release(struct feed *feed)
 {
+	sample_ahead_free(feed->ahead);
 	if (feed->has_sampler)
 		sampler_release(&feed->sampler);
 	interactions_release(&feed->collected);
@@ -115,35 +121,32 @@ void feed_start_epoch(struct trainer *trainer)
 		order_users(trainer);
 }
 
-/* Keeps one positive of the first epoch. Room grows with what has come: a count in a header proves nothing. */
-static int collect(struct feed *feed, uint32_t user, uint32_t item, struct error *error)
+/* Keeps the positives of some samples of the first epoch. Room grows with what has come: a count in a header proves
+ * nothing. */
+static int collect(struct feed *feed, uint64_t count, size_t group, struct error *error)
 {
-	if (mem_grow(&feed->pair_users, &feed->users_capacity, feed->pairs + 1, sizeof user, error) < 0 ||
-	    mem_grow(&feed->pair_items, &feed->items_capacity, feed->pairs + 1, sizeof item, error) < 0)
+	if (mem_grow(&feed->pair_users, &feed->users_capacity, feed->pairs + count, sizeof *feed->users, error) < 0 ||
+	    mem_grow(&feed->pair_items, &feed->items_capacity, feed->pairs + count, sizeof *feed->items, error) < 0)
 		return -1;
-	((uint32_t *)feed->pair_users)[feed->pairs] = user;
-	((uint32_t *)feed->pair_items)[feed->pairs++] = item;
+	memcpy((uint32_t *)feed->pair_users + feed->pairs, feed->users, count * sizeof *feed->users);
+	for (uint64_t g = 0; g < count; g++)
+		((uint32_t *)feed->pair_items)[feed->pairs + g] = feed->items[g * group];
+	feed->pairs += count;
 	return 0;
 }
 
+/* The next `count` samples, at most a span, into feed->users and feed->items. */
 static int read_groups(struct trainer *trainer, uint64_t count, struct error *error)
 {
 	struct feed *feed = &trainer->feed;
-	const uint32_t ratio = trainer->options->ratio;
-	const size_t group = 1 + (size_t)ratio;
-	for (uint64_t g = 0; g < count; g++) {
-		int result = sample_read(feed->stream, &feed->stream_ids, ratio, &feed->users[g], &feed->items[g * group],
-		                         error);
-		if (result < 0)
-			return -1;
-		if (result == 0)
-			return error_set(error, CODE_DATA, "%s: ends after %" PRIu64 " samples, in the middle of an epoch of "
-			                 "%" PRIu64, feed->stream->input.name, feed->taken, feed->positives);
-		feed->taken++;
-		if (feed->collecting && collect(feed, feed->users[g], feed->items[g * group], error) < 0)
-			return -1;
-	}
-	return 0;
+	const ptrdiff_t got = sample_ahead_take(feed->ahead, count, feed->users, feed->items, error);
+	if (got < 0)
+		return -1;
+	feed->taken += (uint64_t)got;
+	if ((uint64_t)got < count)
+		return error_set(error, CODE_DATA, "%s: ends after %" PRIu64 " samples, in the middle of an epoch of "
+		                 "%" PRIu64, feed->stream->input.name, feed->taken, feed->positives);
+	return feed->collecting ? collect(feed, count, 1 + (size_t)trainer->options->ratio, error) : 0;
 }
 
 int feed_span(struct trainer *trainer, struct train_span *span, struct error *error)
@@ -230,15 +233,9 @@ int feed_drain(struct trainer *trainer, struct error *error)
 	const uint64_t expected = feed->positives * trainer->options->epochs;
 	if (!feed->stream)
 		return 0;
-	for (;;) {
-		int result = sample_read(feed->stream, &feed->stream_ids, trainer->options->ratio, feed->users,
-		                         feed->items, error);
-		if (result < 0)
+	for (ptrdiff_t got = 1; got > 0; feed->taken += (uint64_t)got)
+		if ((got = sample_ahead_take(feed->ahead, trainer->span_groups, feed->users, feed->items, error)) < 0)
 			return -1;
-		if (result == 0)
-			break;
-		feed->taken++;
-	}
 	if (feed->taken != expected)
 		return error_set(error, CODE_DATA, "%s: holds %" PRIu64 " samples, expected %" PRIu64 " in all epochs",
 		                 feed->stream->input.name, feed->taken, expected);

@@ -2,6 +2,7 @@
 #ifndef RECPIPE_TRAINER_INTERNAL_H
 #define RECPIPE_TRAINER_INTERNAL_H
 
+#include "sample_ahead.h"
 #include "trainer.h"
 #include "validation.h"
 
@@ -11,6 +12,7 @@ struct feed {
 	struct sampler sampler;
 	bool has_sampler;
 	struct stream_reader *stream;     /* NULL once its groups are no longer used */
+	struct sample_ahead *ahead;       /* what reads it */
 	struct stream_info stream_ids;
 	struct interactions collected;
 	bool collecting;                  /* the first epoch's positives are still coming */

@@ -144,6 +144,7 @@ struct run {
 	const struct options *options;
 	const char *path;
 	struct ratings ratings;
+	struct splitter splitter;
 	struct split_counts counts;
 	struct row_errors errors;
 	struct output parts[PARTS], rejects, summary;
@@ -173,22 +174,29 @@ static int split(struct run *run, struct error *error)
 	};
 	if (o->cut && parse_int("--cut", o->cut, INT64_MIN, INT64_MAX, &options.cut, error) < 0)
 		return -1;
-	if (split_drop_duplicates(&run->ratings, o->duplicates, &run->counts, error) < 0 ||
-	    split_filter(&run->ratings, (uint32_t)o->least_user, (uint32_t)o->least_item, (uint32_t)o->core,
-	                 &run->counts, error) < 0)
+	if (splitter_init(&run->splitter, &run->ratings, (size_t)o->threads, error) < 0 ||
+	    split_drop_duplicates(&run->splitter, o->duplicates, error) < 0 ||
+	    split_filter(&run->splitter, (uint32_t)o->least_user, (uint32_t)o->least_item, (uint32_t)o->core, error) < 0 ||
+	    split_cut(&run->splitter, &options, error) < 0)
 		return -1;
-	return split_cut(&run->ratings, &options, &run->counts, error);
+	run->counts = run->splitter.counts;
+	splitter_release(&run->splitter); /* its memory, before texts are written */
+	return 0;
 }
 
-static int write_part(struct run *run, enum part part, struct error *error)
+static int write_parts(struct run *run, struct error *error)
 {
 	const struct options *o = run->options;
-	char path[PATH_MAX];
-	if (part == PART_VALID && !o->valid)
-		return 0;
-	if (part_path(o, part, path, error) < 0 || output_open(&run->parts[part], path, error) < 0)
-		return -1;
-	return ratings_write(&run->ratings, part, &run->parts[part], error);
+	struct output *parts[PARTS] = {NULL};
+	for (int p = 0; p < PARTS; p++) {
+		char path[PATH_MAX];
+		if (p == PART_VALID && !o->valid)
+			continue;
+		parts[p] = &run->parts[p];
+		if (part_path(o, (enum part)p, path, error) < 0 || output_open(parts[p], path, error) < 0)
+			return -1;
+	}
+	return ratings_write(&run->ratings, parts, (size_t)o->threads, error);
 }
 
 /* ---- the summary ---- */
@@ -269,6 +277,7 @@ static int publish(struct run *run, struct error *error)
 
 static void release(struct run *run)
 {
+	splitter_release(&run->splitter);
 	ratings_release(&run->ratings);
 	for (int p = 0; p < PARTS; p++)
 		output_release(&run->parts[p]);
@@ -296,8 +305,8 @@ int main(int argc, char **argv)
 		result = read_ratings(&run, &error);
 	if (result == 0)
 		result = split(&run, &error);
-	for (int part = 0; result == 0 && part < PARTS; part++)
-		result = write_part(&run, (enum part)part, &error);
+	if (result == 0)
+		result = write_parts(&run, &error);
 	if (result == 0)
 		result = write_summary(&run, &error);
 	if (result == 0)

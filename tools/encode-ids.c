@@ -11,7 +11,7 @@ enum order { ORDER_APPEARANCE, ORDER_SORTED };
 struct settings {
 	const char *users, *items, *out, *delimiter, *columns;
 	int build, order, unknown;
-	int64_t max_errors;
+	int64_t max_errors, threads;
 	bool update, frozen, strict, quiet;
 };
 
@@ -27,7 +27,7 @@ static const struct option_spec options[] = {
 	{ 'i', "items", OPTION_TEXT, offsetof(struct settings, items), "FILE", "The map of items (required).", 0, 0,
 	  NULL },
 	{ 'o', "out", OPTION_TEXT, offsetof(struct settings, out), "DIR", "Folder of the streams: X.csv becomes "
-	  "DIR/X.rec. While the maps are built it also holds a nameless spool of 20 bytes a row.", 0, 0, NULL },
+	  "DIR/X.rec. While the maps are built it also holds a nameless spool, of 20 bytes a row at most.", 0, 0, NULL },
 	{ 'b', "build", OPTION_CHOICE, offsetof(struct settings, build), NULL, "Which inputs the maps are built from: "
 	  "the first (train), or all.", 0, 0, build_names },
 	{ 0, "order", OPTION_CHOICE, offsetof(struct settings, order), NULL, "Ids in order of first appearance, or "
@@ -48,12 +48,15 @@ static const struct option_spec options[] = {
 	  "than this cannot be read; -1 is no limit.", -1, 9e15, NULL },
 	{ 0, "strict", OPTION_FLAG, offsetof(struct settings, strict), NULL, "Give up at the first row that cannot be "
 	  "read.", 0, 0, NULL },
+	{ 'j', "threads", OPTION_INT, offsetof(struct settings, threads), "N", "Threads; 0: one a processor. Never changes "
+	  "a byte.", 0, 1024, NULL },
 	{ 'q', "quiet", OPTION_FLAG, offsetof(struct settings, quiet), NULL, "No progress line and no summary.", 0, 0,
 	  NULL },
 };
 
 /* Paths, and what decides whether there is output but never what is in it. */
-static const char *const undescribed[] = { "users", "items", "out", "max-errors", "strict", "quiet", NULL };
+static const char *const undescribed[] = { "users", "items", "out", "max-errors", "strict", "threads", "quiet",
+                                            NULL };
 
 static const struct tool_spec tool = {
 	.name = "encode-ids",
@@ -120,6 +123,7 @@ static int run(const struct settings *settings, const struct operands *operands,
 		.update = settings->update,
 		.frozen = settings->frozen,
 		.quiet = settings->quiet,
+		.threads = (size_t)settings->threads,
 		.max_errors = settings->strict ? 0 : settings->max_errors,
 	};
 	int result = encoder_init(&encoder, &how, operands->items, operands->count, error);

@@ -4,11 +4,8 @@
 #include "candidates.h"
 #include "mem.h"
 #include "options.h"
-#include "parallel.h"
 #include "progress.h"
-#include "sampler.h"
-
-enum { FILL_GROUPS = 1 << 14, FILL_SHARDS = 16 };
+#include "sample_stream.h"
 
 struct options {
 	const char *out, *given, *users, *items;
@@ -104,65 +101,23 @@ static int open_writer(struct run *run, enum stream_kind kind, json_t *metadata,
 
 /* ---- training samples ---- */
 
-/* A stretch of an epoch being drawn by all threads. */
-struct fill {
-	const struct sampler *sampler;
-	uint64_t begin, end;
-	uint32_t *users, *items;
-	uint64_t missing[FILL_SHARDS];
-};
-
-static void fill_shard(void *context, size_t shard, size_t worker)
+static void tell_epoch(void *context, uint64_t epochs)
 {
-	struct fill *fill = context;
-	const size_t count = (size_t)(fill->end - fill->begin), group = 1 + (size_t)fill->sampler->options.ratio;
-	const size_t from = shard_begin(count, FILL_SHARDS, shard), to = shard_begin(count, FILL_SHARDS, shard + 1);
-	(void)worker;
-	fill->missing[shard] = sampler_fill(fill->sampler, fill->begin + from, fill->begin + to, fill->users + from,
-	                                    fill->items + from * group);
+	progress_update(context, epochs);
 }
 
-static int write_epoch(struct run *run, struct fill *fill, struct pool *pool, uint64_t *missing, struct error *error)
+static int write_epochs(struct run *run, const struct sampler *sampler, struct error *error)
 {
-	const uint32_t ratio = fill->sampler->options.ratio;
-	const uint64_t positives = run->input.count;
-	for (fill->begin = 0; fill->begin < positives; fill->begin = fill->end) {
-		fill->end = positives - fill->begin < FILL_GROUPS ? positives : fill->begin + FILL_GROUPS;
-		pool_run(pool, FILL_SHARDS, fill_shard, fill);
-		for (size_t s = 0; s < FILL_SHARDS; s++)
-			*missing += fill->missing[s];
-		for (size_t g = 0; g < fill->end - fill->begin; g++)
-			if (sample_write(&run->writer, fill->users[g], fill->items + g * (1 + (size_t)ratio), ratio, error) < 0)
-				return -1;
-	}
-	return stream_flush(&run->writer, error);
-}
-
-static int write_epochs(struct run *run, struct sampler *sampler, struct pool *pool, struct error *error)
-{
-	const size_t group = 1 + (size_t)sampler->options.ratio;
-	struct fill fill = {.sampler = sampler};
+	const struct options *o = run->options;
 	struct progress progress;
 	uint64_t missing = 0;
-	int result = -1;
-	fill.users = mem_alloc(FILL_GROUPS, sizeof *fill.users, error);
-	fill.items = mem_alloc(FILL_GROUPS * group, sizeof *fill.items, error);
-	if (!fill.users || !fill.items)
-		goto out;
-	progress_start(&progress, "epochs", (uint64_t)run->options->epochs, run->options->quiet);
-	for (uint32_t epoch = 0; epoch < (uint32_t)run->options->epochs; epoch++) {
-		sampler_start_epoch(sampler, epoch);
-		if (write_epoch(run, &fill, pool, &missing, error) < 0)
-			goto out;
-		progress_update(&progress, epoch + 1);
-	}
+	const struct sample_stream samples = {.sampler = sampler, .epochs = (uint32_t)o->epochs,
+	                                      .threads = (size_t)o->threads, .tell = tell_epoch, .tell_context = &progress};
+	progress_start(&progress, "epochs", (uint64_t)o->epochs, o->quiet);
+	int result = sample_stream_write(&samples, &run->writer, &missing, error);
 	progress_finish(&progress);
-	if (missing && !run->options->quiet)
+	if (result == 0 && missing && !o->quiet)
 		note("%" PRIu64 " negatives do not exist: their users have interacted with every item", missing);
-	result = 0;
-out:
-	mem_free(fill.users);
-	mem_free(fill.items);
 	return result;
 }
 
@@ -171,10 +126,9 @@ static int write_samples(struct run *run, struct error *error)
 	const struct options *o = run->options;
 	const struct sampler_options options = {(uint64_t)o->seed, (uint32_t)o->ratio, o->alpha};
 	struct sampler sampler = {0};
-	struct pool *pool = pool_new((size_t)o->threads, error);
 	json_t *metadata = NULL;
 	int result = -1;
-	if (!pool || sampler_init(&sampler, &run->input, &options, error) < 0)
+	if (sampler_init(&sampler, &run->input, &options, error) < 0)
 		goto out;
 	metadata = new_metadata(run, error);
 	if (!metadata)
@@ -186,11 +140,10 @@ static int write_samples(struct run *run, struct error *error)
 	json_object_set_new(metadata, "alpha", json_real(o->alpha));
 	if (open_writer(run, STREAM_SAMPLES, metadata, error) < 0)
 		goto out;
-	result = write_epochs(run, &sampler, pool, error);
+	result = write_epochs(run, &sampler, error);
 out:
 	json_decref(metadata);
 	sampler_release(&sampler);
-	pool_free(pool);
 	return result;
 }
 

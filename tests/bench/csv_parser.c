@@ -76,15 +76,12 @@ static int measure_scan(const struct options *o, const char *path, struct error 
 {
 	struct csv_scan space = {0};
 	char *memory = NULL;
-	size_t size, most = csv_scan_rows_max((size_t)o->at_a_time);
+	size_t size;
 	enum isa isa;
 	uint64_t rows = 0;
 	double best = 1e30;
 	int result = -1;
-	space.rows = mem_alloc(most, sizeof *space.rows, error);
-	space.odds = mem_alloc(most + 1, sizeof *space.odds, error);
-	space.marks = mem_alloc((size_t)o->at_a_time + CSV_SCAN_BEHIND, sizeof *space.marks, error);
-	if (!space.rows || !space.odds || !space.marks || isa_find(o->isa, &isa, error) < 0 ||
+	if (csv_scan_init(&space, (size_t)o->at_a_time, error) < 0 || isa_find(o->isa, &isa, error) < 0 ||
 	    read_whole(path, &memory, &size, error) < 0)
 		goto out;
 	for (int64_t r = 0; r < o->rounds; r++) {
@@ -95,9 +92,7 @@ static int measure_scan(const struct options *o, const char *path, struct error 
 	       (unsigned long long)rows);
 	result = 0;
 out:
-	mem_free(space.rows);
-	mem_free(space.odds);
-	mem_free(space.marks);
+	csv_scan_release(&space);
 	mem_free(memory);
 	return result;
 }
@@ -116,7 +111,7 @@ static int measure_rows(const struct options *o, const char *path, struct error 
 		if (csv_rows_open(rows, path, NULL, NULL, (size_t)o->threads, (size_t)o->at_a_time, error) == 0)
 			while ((verdict = csv_rows_next(rows, &run, error)) > CSV_END) {
 				count += verdict == CSV_ROWS ? run.count : 1;
-				sum += verdict == CSV_ROWS ? run.rows[0].rating : run.odd.rating;
+				sum += verdict == CSV_ROWS ? csv_run_value(&run, 0) : run.odd.rating;
 			}
 		bytes = rows->fetched;
 		csv_rows_release(rows);

@@ -2,9 +2,10 @@
 # From ratings.csv to records: the parser, the two tools, end to end; streams; negatives.
 
 group_ingest() {
-	local base=ingest.20m folder=$work/ingest file bytes run split split_peak few=$((runs < 3 ? runs : 3)) way
-	wanted $base.mb_per_s $base.csvsplit.mb_per_s $base.encode.mb_per_s synth.20m.mb_per_s csv.mb_per_s \
-		csv.ratings.mb_per_s $base.csvsplit.bytes_per_rating $base.encode.bytes_per_rating || return 0
+	local base=ingest.20m folder=$work/ingest file bytes run split split_peak few=$((runs < 3 ? runs : 3)) way n
+	wanted $base.mb_per_s $base.t1.mb_per_s $base.csvsplit.mb_per_s $base.encode.mb_per_s synth.20m.mb_per_s \
+		csv.mb_per_s csv.ratings.mb_per_s $base.csvsplit.bytes_per_rating $base.encode.bytes_per_rating \
+		negatives.20m.t1.per_s || return 0
 	enough_disk $((ingest_rows * 80)) || return 0
 	mkdir -p "$folder"
 	file=$folder/ratings.csv
@@ -25,16 +26,21 @@ group_ingest() {
 				peer csv.ratings.mb_per_s "$way, one thread" "$answer"
 			done
 		fi
-		timed csvsplit -q --out "$folder" "$file"
-		split=$elapsed split_peak=$peak
-		timed encode-ids -q --users "$folder/users.ids" --items "$folder/items.ids" --out "$folder" \
-			"$folder/train.csv" "$folder/valid.csv" "$folder/test.csv"
+		for n in 1 "$threads"; do
+			timed csvsplit -q --threads "$n" --out "$folder" "$file"
+			split=$elapsed split_peak=$peak
+			timed encode-ids -q --threads "$n" --users "$folder/users.ids" --items "$folder/items.ids" --out "$folder" \
+				"$folder/train.csv" "$folder/valid.csv" "$folder/test.csv"
+			[ "$n" != 1 ] || ours $base.t1.mb_per_s MB/s higher "$(calculate "$bytes / 1e6 / ($split + $elapsed)")"
+		done
 		ours $base.csvsplit.mb_per_s MB/s higher "$(calculate "$bytes / 1e6 / $split")"
 		ours $base.encode.mb_per_s MB/s higher "$(calculate "$bytes / 1e6 / $elapsed")"
 		ours $base.mb_per_s MB/s higher "$(calculate "$bytes / 1e6 / ($split + $elapsed)")"
 		ours $base.csvsplit.bytes_per_rating B lower "$(calculate "$split_peak / $ingest_rows")"
 		ours $base.encode.bytes_per_rating B lower "$(calculate "$peak / $ingest_rows")"
-		for way in csvsplit. encode. ''; do ceiling $base.${way}mb_per_s read 1; done
+		for way in t1. csvsplit. encode. ''; do ceiling $base.${way}mb_per_s read 1; done
+		ours negatives.20m.t1.per_s 1/s higher "$(calculate "1e6 * $(figure_of sampler parts --part sampler \
+			"$folder/train.rec")")"
 	done
 	rm -rf "$folder"
 }
@@ -58,8 +64,9 @@ group_streams() {
 
 # A negative in a stream is four bytes and its share of the user and the positive: six that are checksummed.
 group_negatives() {
-	local name run n passes=5
-	wanted negatives.t1.per_s "negatives.t$threads.per_s" sample-neg.negatives_per_s && ml1m || return 0
+	local name run n way passes=5
+	wanted negatives.t1.per_s "negatives.t$threads.per_s" sample-neg.negatives_per_s sample-neg.pipe.negatives_per_s &&
+		ml1m || return 0
 	[ "$epochs" = 0 ] || passes=$epochs
 	for ((run = 0; run < runs; run++)); do
 		for n in $(thread_counts); do
@@ -68,10 +75,18 @@ group_negatives() {
 			ours "$name" 1/s higher "$(calculate "1e6 * $(figure_of sampler parts --part sampler --threads "$n" \
 				"$ml1m/train.rec")")"
 		done
-		if wanted sample-neg.negatives_per_s; then
-			timed sample-neg -q --epochs "$passes" --threads "$threads" -o /dev/null "$ml1m/train.rec"
-			ours sample-neg.negatives_per_s 1/s higher "$(calculate "$positives * 4 * $passes / $elapsed")"
-			ceiling sample-neg.negatives_per_s crc32.t1 "$(calculate '1e9 / 6')"
-		fi
+		for way in '' pipe.; do
+			name=sample-neg.${way}negatives_per_s
+			wanted "$name" || continue
+			if [ -z "$way" ]; then
+				timed sample-neg -q --epochs "$passes" --threads "$threads" -o /dev/null "$ml1m/train.rec"
+			else
+				# shellcheck disable=SC2016  # the inner shell's
+				timed bash -c 'sample-neg -q --epochs "$1" --threads "$2" "$3" | dd bs=1M of=/dev/null' - "$passes" \
+					"$threads" "$ml1m/train.rec"
+			fi
+			ours "$name" 1/s higher "$(calculate "$positives * 4 * $passes / $elapsed")"
+			ceiling "$name" crc32.t1 "$(calculate '1e9 / 6')"
+		done
 	done
 }

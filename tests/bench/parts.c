@@ -3,7 +3,7 @@
  *
  * Each piece is one function measured_…(), so that callgrind can be told to collect inside it alone. */
 #include "clock.h"
-#include "csv.h"
+#include "csv_rows.h"
 #include "kernels.h"
 #include "mem.h"
 #include "options.h"
@@ -68,42 +68,50 @@ PIECE(csv)
 	return verdict == CSV_END ? 0 : -1;
 }
 
+/* Rows as the tools read them, by one thread: the scanner, the parser behind it, and reading the file. */
 PIECE(ratings)
 {
-	struct csv_reader *reader = mem_alloc_zero(1, sizeof *reader, error);
-	struct ratings_columns columns;
-	struct rating_row row;
-	enum csv_verdict verdict = CSV_ERROR;
-	double sum = 0.0;
-	if (reader && csv_open(reader, path, NULL, error) == 0 &&
-	    ratings_columns_find(reader, NULL, &columns, error) == 0) {
-		while ((verdict = rating_row_next(reader, &columns, &row, error)) > CSV_END)
-			sum += row.rating;
-		*work = (double)reader->next_offset + (sum < 0.0);
+	struct csv_rows *rows = mem_alloc_zero(1, sizeof *rows, error);
+	struct csv_rows_run run;
+	uint64_t sum = 0;
+	int verdict = CSV_ERROR;
+	if (rows && csv_rows_open(rows, path, NULL, NULL, 1, CSV_ROWS_AT_A_TIME, error) == 0) {
+		while ((verdict = csv_rows_next(rows, &run, error)) > CSV_END)
+			for (size_t r = 0; verdict == CSV_ROWS && r < run.count; r++)
+				sum += run.items[r];
+		*work = (double)rows->reader.next_offset + (sum == 1);
 	}
-	if (reader)
-		csv_release(reader);
-	mem_free(reader);
+	if (rows)
+		csv_rows_release(rows);
+	mem_free(rows);
 	return verdict == CSV_END ? 0 : -1;
 }
 
 PIECE(stream_write)
 {
-	enum { RECORDS = 5000000, RECORD_BYTES = 20 };
+	enum { RECORDS = 5000000, BATCH = 1000 };
+	static uint32_t users[BATCH], items[BATCH];
+	static float ratings[BATCH];
+	static int64_t times[BATCH];
+	const struct interaction_columns columns = {users, items, ratings, times};
 	struct output output = {.fd = -1};
 	struct stream_writer writer = {0};
 	int result = -1;
 	if (output_open(&output, "/dev/null", error) < 0 ||
 	    stream_writer_open(&writer, &output, STREAM_INTERACTIONS, NULL, false, error) < 0)
 		goto out;
-	for (uint32_t r = 0; r < RECORDS; r++) {
-		const struct interaction row = {.user = r >> 8, .item = r & 4095, .rating = 1.0f, .time = r};
-		if (interaction_write(&writer, &row, error) < 0)
+	for (uint32_t r = 0; r < RECORDS; r += BATCH) {
+		for (uint32_t i = 0; i < BATCH; i++) {
+			users[i] = (r + i) >> 8;
+			items[i] = (r + i) & 4095;
+			times[i] = r + i;
+		}
+		if (interactions_write(&writer, &columns, BATCH, error) < 0)
 			goto out;
 	}
 	if (stream_writer_finish(&writer, error) < 0)
 		goto out;
-	*work = (double)RECORDS * RECORD_BYTES;
+	*work = (double)RECORDS * INTERACTION_SIZE;
 	result = 0;
 out:
 	stream_writer_release(&writer);
@@ -113,19 +121,22 @@ out:
 
 PIECE(stream_read)
 {
+	enum { BATCH = 2048 };
+	uint32_t users[BATCH], items[BATCH];
+	const struct interaction_columns columns = {users, items, NULL, NULL};
 	struct stream_reader reader = {0};
 	struct stream_info info = {0};
-	struct interaction row;
 	uint64_t sum = 0;
-	int more = -1;
+	ptrdiff_t got = -1;
 	if (stream_reader_open(&reader, path, STREAM_INTERACTIONS, error) == 0 &&
 	    records_info(&reader, &info, error) == 0)
-		while ((more = interaction_read(&reader, &info, &row, error)) > 0)
-			sum += row.item;
-	*work = (double)reader.records * 20.0 + (sum == 1);
+		while ((got = interactions_take(&reader, &info, &columns, BATCH, error)) > 0)
+			for (ptrdiff_t i = 0; i < got; i++)
+				sum += items[i];
+	*work = (double)reader.records * INTERACTION_SIZE + (sum == 1);
 	stream_info_release(&info);
 	stream_reader_release(&reader);
-	return more == 0 ? 0 : -1;
+	return got == 0 ? 0 : -1;
 }
 
 /* ---- negatives ---- */

@@ -91,22 +91,19 @@ static inline void transcript_robust(struct transcript *out, const char *path, c
 static inline void transcript_run(struct transcript *out, const struct csv_rows_run *run)
 {
 	for (size_t r = 0; r < run->count; r++) {
-		const struct csv_row *fast = &run->rows[r];
+		char rooms[3][DECIMAL_TEXT_MAX];
 		const struct rating_row row = {
-			.user = {run->bytes + fast->user_at, fast->user_length},
-			.item = {run->bytes + fast->item_at, fast->item_length},
-			.rating_text = {run->bytes + fast->rating_at, fast->rating_length},
-			.rating = fast->rating,
-			.time = fast->time,
+			.user = csv_run_user(run, r, rooms[0]),
+			.item = csv_run_item(run, r, rooms[1]),
+			.rating_text = csv_run_rating(run, r, rooms[2]),
+			.rating = csv_run_value(run, r),
+			.time = run->times[r],
 		};
-		char key[5] = "";
-		for (int i = 0; i < 4; i++)
-			key[i] = (char)(fast->rating_key >> (8 * i));
 		transcript_row(out, run->line + r, &row);
 		/* What only the fast rows have must agree with their own texts. */
-		if (fast->user_number != decimal_number(row.user.text, row.user.length) ||
-		    fast->item_number != decimal_number(row.item.text, row.item.length) ||
-		    strncmp(key, row.rating_text.text, row.rating_text.length <= 4 ? row.rating_text.length : 0) != 0)
+		if (run->users[r] != decimal_number(row.user.text, row.user.length) ||
+		    run->items[r] != decimal_number(row.item.text, row.item.length) ||
+		    (run->ratings[r] == 0) != (row.rating_text.length == 0 || row.rating_text.length > 4))
 			transcript_add(out, "wrong numbers\n");
 	}
 }

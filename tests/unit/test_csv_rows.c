@@ -35,10 +35,14 @@ static void put(struct maker *maker, const char *text)
 	}
 }
 
-static void put_number(struct maker *maker, uint32_t below)
+/* A number of 1 to `most` digits, most often of `usual`. */
+static void put_number(struct maker *maker, uint32_t usual, uint32_t most)
 {
-	char text[16];
-	snprintf(text, sizeof text, "%u", draw(below));
+	char text[32];
+	const uint32_t digits = draw(20) ? usual : 1 + draw(most);
+	for (uint32_t d = 0; d < digits; d++)
+		text[d] = (char)('0' + (d == 0 && digits > 1 ? 1 + draw(9) : draw(10)));
+	text[digits] = '\0';
 	put(maker, text);
 }
 
@@ -77,7 +81,7 @@ static void make_row(struct maker *maker, const char *delimiter, uint32_t wild, 
 		else if (c == 3 && odd)
 			put(maker, times[draw(COUNT_OF(times))]);
 		else
-			put_number(maker, c == 3 ? 2000000000 : 300);
+			put_number(maker, c == 3 ? 10 : c == 0 ? 3 : 4, c == 3 ? 17 : 10);
 	}
 	put(maker, draw(100) < wild ? ends[draw(COUNT_OF(ends))] : ends[0]);
 }
@@ -178,6 +182,23 @@ static size_t add_pattern(char *to, const char *pattern, uint32_t row)
 			length += (size_t)(decimal_write(to + length, numbers++ == 0 ? row : draw(numbers == 2 ? 100 : 1000000000)) - (to + length));
 	}
 	return length;
+}
+
+/* Every size of the pieces that a small file can be cut into. */
+static void test_every_cut(void)
+{
+	static const char text[] =
+		"userId,movieId,rating,timestamp\n1,10,3.5,964982703\n1,20,4,964982704\n22,3,4.25,5\n\n3,4,5,6\r\n"
+		"\"4\",\"a,b\nc\",1,7\n4,9,bad,7\n12345678,123456789,5.0,1234567890123456\n5,5,5,5\n5,6,.5,5\n5,7,5,5\n"
+		"5,8,1,5\n5,9,2,5\n5,10,3,5\n5,11,4,5\n5,12,5,5\n5,13,10,5\n5,14,5,5\n6\n7,1,1,1";
+	uint64_t ordinary = 0;
+	char path[64];
+	const int fd = make_input(text, sizeof text - 1, path);
+	for (size_t i = 0; i < COUNT_OF(isas); i++)
+		for (size_t step = 1; choose_isa(isas[i]) && step <= sizeof text; step++)
+			CHECK(same(path, NULL, NULL, 1 + step % 3, step, &ordinary));
+	close(fd);
+	choose_isa("auto");
 }
 
 /* A clean file is all runs: nothing of it falls back, whatever its columns and delimiter. */
@@ -288,6 +309,7 @@ static void test_released_early(void)
 int main(void)
 {
 	RUN(test_random_inputs);
+	RUN(test_every_cut);
 	RUN(test_clean_files_are_ordinary);
 	RUN(test_what_spans_slots);
 	RUN(test_released_early);

@@ -46,12 +46,10 @@ static void test_ids_are_those_of_a_list(void)
 			while (expected < count &&
 			       (lengths[expected] != length || memcmp(texts[expected], texts[count], length) != 0))
 				expected++;
-			const uint32_t found = idmap_find_number(&map, number, texts[count], length);
+			const uint32_t found = idmap_find(&map, texts[count], length);
 			wrong += found != (expected == count ? (uint32_t)IDMAP_MISSING : expected);
-			wrong += idmap_find(&map, texts[count], length) != found;
-			idmap_prefetch(&map, number);
-			CHECK_OK(call & 1 ? idmap_add(&map, texts[count], length, &id, &error)
-			                  : idmap_add_number(&map, number, texts[count], length, &id, &error), &error);
+			wrong += idmap_known_number(&map, number) != (number == (uint32_t)DECIMAL_NONE ? (uint32_t)IDMAP_MISSING : found);
+			CHECK_OK(idmap_add(&map, texts[count], length, &id, &error), &error);
 			wrong += id != expected;
 			lengths[count] = length;
 			count += expected == count;
@@ -98,12 +96,23 @@ static void test_many_numbers(void)
 	CHECK_OK(idmap_init(&map, &error), &error);
 	for (uint32_t i = 0; i < IDS; i++) {
 		const size_t length = (size_t)(decimal_write(text, (int64_t)i * 7) - text);
-		wrong += idmap_add_number(&map, i * 7, text, length, &id, &error) < 0 || id != i;
+		wrong += idmap_add(&map, text, length, &id, &error) < 0 || id != i;
 	}
 	for (uint32_t n = 0; n < IDS * 7; n++)
-		wrong += idmap_find_number(&map, n, "", 0) != (n % 7 ? (uint32_t)IDMAP_MISSING : n / 7);
+		wrong += idmap_known_number(&map, n) != (n % 7 ? (uint32_t)IDMAP_MISSING : n / 7);
 	CHECK_EQUAL_U64(wrong, 0);
-	CHECK(map.count <= map.slot_count / 3 * 2 + 1 && map.slot_count <= 4 * (size_t)map.count);
+	for (uint32_t unknown = 0; unknown < 60; unknown++) {
+		uint32_t numbers[50], ids[50];
+		for (uint32_t i = 0; i < 50; i++)
+			numbers[i] = i == unknown ? (i % 2 ? 1 : (uint32_t)DECIMAL_NONE) : (i * 7919 + unknown) % IDS * 7;
+		const size_t known = idmap_known_numbers(&map, numbers, 50, ids);
+		wrong += known != (unknown < 50 ? unknown : 50);
+		for (size_t i = 0; i < known; i++)
+			wrong += ids[i] != numbers[i] / 7;
+	}
+	CHECK_EQUAL_U64(wrong, 0);
+	const size_t slots = (size_t)1 << (64 - map.shift);
+	CHECK(map.count <= slots / 3 * 2 + 1 && slots <= 4 * (size_t)map.count);
 	idmap_release(&map);
 }
 

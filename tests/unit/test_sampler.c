@@ -3,7 +3,7 @@
 #include "check.h"
 #include "mem.h"
 #include "rng.h"
-#include "sampler.h"
+#include "sampler_internal.h"
 
 enum { USERS = 40, ITEMS = 90, RATIO = 4 };
 
@@ -108,7 +108,7 @@ static void test_draws_do_not_depend_on_cuts_or_bitmap(void)
 	uint32_t users[COUNT], items[COUNT * (RATIO + 1)], some_users[COUNT], some_items[COUNT * (RATIO + 1)];
 	sampler_start_epoch(&sampler, 2);
 	sampler_fill(&sampler, 50, 50 + COUNT, users, items);
-	uint64_t *bitmap = sampler.bitmap;
+	uint32_t *bitmap = sampler.bitmap;
 	CHECK(bitmap != NULL);
 	sampler.bitmap = NULL;
 	for (uint64_t at = 0; at < COUNT; at += 37)
@@ -122,6 +122,94 @@ static void test_draws_do_not_depend_on_cuts_or_bitmap(void)
 	CHECK(memcmp(items, some_items, sizeof items) != 0);
 	sampler_release(&sampler);
 	interactions_release(&known);
+}
+
+/* ---- every instruction set and every kind of membership against one positive after another ---- */
+
+enum { MANY_USERS = 3000, MANY_ITEMS = 100000 }; /* too many for a bitmap */
+
+/* Some users know a few items, some hundreds, user 5 all of the first 2,000, half of what small catalogues have. */
+static struct interactions make_mixed(uint32_t users, uint32_t items)
+{
+	static uint32_t pair_users[240000], pair_items[240000];
+	struct interactions interactions;
+	struct error error = {0};
+	uint64_t count = 0;
+	struct rng rng;
+	rng_init(&rng, 3, rng_stream(RNG_TEST, 1), users);
+	for (uint32_t u = 0; u < users; u++) {
+		const uint32_t some = u == 5 ? (items < 2000 ? items : 2000) : u % 7 == 0 ? items / 2 < 300 ? items / 2 : 300 : u % 40;
+		for (uint32_t i = 0; i < some; i++) {
+			pair_users[count] = u;
+			pair_items[count++] = u == 5 ? i : (uint32_t)rng_below(&rng, items);
+		}
+	}
+	CHECK_OK(interactions_from_pairs(&interactions, users, items, pair_users, pair_items, count, &error), &error);
+	return interactions;
+}
+
+static uint64_t count_differences(const struct sampler *sampler, uint64_t begin, uint64_t end)
+{
+	const size_t group = 1 + (size_t)sampler->options.ratio, count = (size_t)(end - begin);
+	uint32_t *users = malloc((count + 1) * sizeof *users), *items = malloc((count + 1) * group * sizeof *items);
+	uint32_t *expected = malloc(group * sizeof *expected);
+	uint64_t missing = 0, different = 0;
+	if (!users || !items || !expected)
+		abort();
+	users[count] = items[count * group] = 12345; /* behind the last */
+	const uint64_t told = sampler_fill(sampler, begin, end, users, items);
+	for (size_t i = 0; i < count; i++) {
+		const uint32_t positive = sampler_positive_at(sampler, begin + i);
+		missing += sampler_fill_group(sampler, positive, expected);
+		different += users[i] != interactions_user_at(sampler->known, positive);
+		different += memcmp(expected, items + i * group, group * sizeof *items) != 0;
+	}
+	different += told != missing || users[count] != 12345 || items[count * group] != 12345;
+	free(users);
+	free(items);
+	free(expected);
+	return different;
+}
+
+static void compare_ways(const struct interactions *known, const char *isa)
+{
+	static const uint32_t ratios[] = {0, 1, 4, 7, 100};
+	for (int weighted = 0; weighted < 2; weighted++)
+		for (size_t r = 0; r < COUNT_OF(ratios); r++) {
+			struct sampler sampler = make_sampler(known, ratios[r], weighted ? 0.75 : 0);
+			CHECK((sampler.bitmap == NULL) == (known->items == MANY_ITEMS));
+			CHECK((sampler.bitmap == NULL) == (sampler.filter != NULL));
+			uint64_t different = 0;
+			for (uint32_t epoch = 0; epoch < 3; epoch++) {
+				struct sampler other = sampler;
+				sampler_start_epoch(&other, epoch * 1000);
+				different += count_differences(&other, epoch * 13, epoch * 13 + 130);
+				different += count_differences(&other, known->count - 65 * epoch, known->count);
+				other.bitmap = other.filter = NULL; /* by search alone */
+				different += count_differences(&other, 7, 7 + 64 * epoch + 1);
+			}
+			if (different)
+				printf("# %s: %" PRIu64 " differences, ratio %u\n", isa, different, ratios[r]);
+			CHECK_EQUAL_U64(different, 0);
+			sampler_release(&sampler);
+		}
+}
+
+static void test_every_instruction_set_and_membership(void)
+{
+	struct interactions small = make_mixed(60, 700), large = make_mixed(MANY_USERS, MANY_ITEMS);
+	for (int i = 0; i < ISA_COUNT; i++) {
+		enum isa isa;
+		struct error error = {0};
+		CHECK(setenv("RECPIPE_ISA", isa_names[i], 1) == 0);
+		if (isa_find("auto", &isa, &error) < 0)
+			continue;
+		compare_ways(&small, isa_names[i]);
+		compare_ways(&large, isa_names[i]);
+	}
+	CHECK(unsetenv("RECPIPE_ISA") == 0);
+	interactions_release(&small);
+	interactions_release(&large);
 }
 
 /* A user who has seen all but two items gets just those; one who has seen all gets none. */
@@ -256,6 +344,7 @@ int main(void)
 	RUN(test_permutations_of_every_size);
 	RUN(test_negatives_are_never_known);
 	RUN(test_draws_do_not_depend_on_cuts_or_bitmap);
+	RUN(test_every_instruction_set_and_membership);
 	RUN(test_users_who_have_seen_nearly_everything);
 	RUN(test_distributions);
 	RUN(test_candidates);

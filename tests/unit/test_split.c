@@ -54,11 +54,21 @@ static void load(struct ratings *ratings, const struct row *rows, size_t count)
 	CHECK_EQUAL_U64(ratings->count, count);
 }
 
+static struct splitter start(struct ratings *ratings)
+{
+	struct splitter splitter;
+	struct error error = {0};
+	CHECK_OK(splitter_init(&splitter, ratings, 1 + draw(3), &error), &error);
+	return splitter;
+}
+
 static void cut(struct ratings *ratings, const struct split_options *options, struct split_counts *counts)
 {
 	struct error error = {0};
-	*counts = (struct split_counts){0};
-	CHECK_OK(split_cut(ratings, options, counts, &error), &error);
+	struct splitter splitter = start(ratings);
+	CHECK_OK(split_cut(&splitter, options, &error), &error);
+	*counts = splitter.counts;
+	splitter_release(&splitter);
 }
 
 /* ---- columns ---- */
@@ -136,18 +146,19 @@ static void test_duplicates(void)
 	const size_t count = make_rows(rows, ROWS, false, 1);
 	for (int policy = DUPLICATES_LAST; policy <= DUPLICATES_FIRST; policy++) {
 		struct ratings ratings = {0};
-		struct split_counts counts = {0};
 		struct error error = {0};
 		uint64_t wrong = 0, dropped = 0;
 		load(&ratings, rows, count);
-		CHECK_OK(split_drop_duplicates(&ratings, policy, &counts, &error), &error);
+		struct splitter splitter = start(&ratings);
+		CHECK_OK(split_drop_duplicates(&splitter, policy, &error), &error);
 		for (size_t i = 0; i < count; i++) {
 			wrong += (ratings.part[i] != PART_DROPPED) != is_kept(rows, count, i, policy);
 			dropped += ratings.part[i] == PART_DROPPED;
 		}
 		CHECK_EQUAL_U64(wrong, 0);
 		CHECK(dropped > 0);
-		CHECK_EQUAL_U64(counts.doubled, dropped);
+		CHECK_EQUAL_U64(splitter.counts.doubled, dropped);
+		splitter_release(&splitter);
 		ratings_release(&ratings);
 	}
 }
@@ -189,11 +200,12 @@ static void test_minimum_counts_and_core(void)
 	const size_t count = make_rows(rows, ROWS, true, 2);
 	for (size_t c = 0; c < COUNT_OF(cases); c++) {
 		struct ratings ratings = {0};
-		struct split_counts counts = {0};
 		struct error error = {0};
 		uint64_t wrong = 0, left = 0;
+		uint32_t users = 0, items = 0;
 		load(&ratings, rows, count);
-		CHECK_OK(split_filter(&ratings, cases[c].user, cases[c].item, cases[c].core, &counts, &error), &error);
+		struct splitter splitter = start(&ratings);
+		CHECK_OK(split_filter(&splitter, cases[c].user, cases[c].item, cases[c].core, &error), &error);
 		memset(kept, 1, sizeof kept);
 		drop_few(rows, kept, count, false, cases[c].item);
 		drop_few(rows, kept, count, true, cases[c].user);
@@ -207,7 +219,14 @@ static void test_minimum_counts_and_core(void)
 		}
 		CHECK_EQUAL_U64(wrong, 0);
 		CHECK(left > 0 && (c == 0) == (left == count));
-		CHECK_EQUAL_U64(counts.filtered, count - left);
+		for (uint32_t id = 0; id < ITEMS; id++) {
+			users += id < USERS && degree(rows, kept, count, true, id) > 0;
+			items += degree(rows, kept, count, false, id) > 0;
+		}
+		CHECK_EQUAL_U64(splitter.counts.filtered, count - left);
+		CHECK_EQUAL_U64(splitter.counts.users, users);
+		CHECK_EQUAL_U64(splitter.counts.items, items);
+		splitter_release(&splitter);
 		ratings_release(&ratings);
 	}
 }
@@ -369,11 +388,12 @@ static void test_nothing_to_train_on_is_an_error(void)
 	const struct row rows[] = {{0, 0, 5}, {0, 1, 6}};
 	const struct split_options options = {.kind = SPLIT_TIME, .has_cut = true, .cut = 4};
 	struct ratings ratings = {0};
-	struct split_counts counts = {0};
 	struct error error = {0};
 	load(&ratings, rows, COUNT_OF(rows));
-	CHECK(split_cut(&ratings, &options, &counts, &error) == -1);
+	struct splitter splitter = start(&ratings);
+	CHECK(split_cut(&splitter, &options, &error) == -1);
 	CHECK_EQUAL_U64(error.code, CODE_DATA);
+	splitter_release(&splitter);
 	ratings_release(&ratings);
 }
 
