@@ -129,17 +129,19 @@ static void sum_lists(struct fitting *f, const double *weights, uint32_t folds, 
 
 /* ---- Newton ---- */
 
-/* step = (hessian + l2)^-1 gradient by Cholesky's factors, in place; both penalties make it positive definite. */
+/* step = hessian^-1 step by Cholesky's factors, in place. The penalty makes it positive definite, unless it is so small
+ * that rounding decides: a weight that the ones before it leave nothing to say stays where it is. */
 static void solve(double *hessian, double *step, size_t count)
 {
 	for (size_t k = 0; k < count; k++) {
 		double *row = hessian + k * count;
+		const double least = 1e-12 * row[k];
 		for (size_t l = 0; l <= k; l++) {
 			const double *other = hessian + l * count;
 			double sum = row[l];
 			for (size_t m = 0; m < l; m++)
 				sum -= row[m] * other[m];
-			row[l] = l < k ? sum / other[l] : sqrt(sum);
+			row[l] = l < k ? sum / other[l] : sum > least ? sqrt(sum) : INFINITY;
 		}
 		for (size_t l = 0; l < k; l++)
 			step[k] -= row[l] * step[l];
@@ -180,12 +182,12 @@ static void climb(struct fitting *f, double *weights, uint32_t folds, double l2,
 		}
 		solve(f->total.hessian, step, W);
 		double gained = -1, share = 1;
-		for (int halving = 0; halving < HALVINGS && gained < 0; halving++, share /= 2) {
+		for (int halving = 0; halving < HALVINGS && !(gained >= 0); halving++, share /= 2) {
 			for (size_t k = 0; k < W; k++)
 				trial[k] = weights[k] + share * step[k];
 			gained = evaluate(f, trial, folds, l2) - value;
 		}
-		if (gained < 0)
+		if (!(gained >= 0))
 			return;
 		memcpy(weights, trial, W * sizeof *weights);
 		value += gained;
@@ -212,7 +214,7 @@ static double choose_penalty(struct fitting *f, double *weights, double *step, d
                              struct blend_fit_report *report)
 {
 	double held_out[BLEND_PENALTIES] = {0};
-	uint64_t lists[BLEND_PENALTIES] = {0};
+	uint64_t lists = 0;
 	size_t best = 0;
 	thin_folds(f);
 	for (uint32_t fold = 0; fold < BLEND_FOLDS; fold++) {
@@ -221,13 +223,13 @@ static double choose_penalty(struct fitting *f, double *weights, double *step, d
 			climb(f, weights, ALL_FOLDS & ~(1u << fold), penalties[p], 1e-6, step, trial);
 			sum_lists(f, weights, 1u << fold, true);
 			held_out[p] += f->total.loss;
-			lists[p] += f->total.lists;
 		}
+		lists += f->total.lists;
 	}
-	report->tried = BLEND_PENALTIES;
+	report->tried = lists > 0 ? BLEND_PENALTIES : 0; /* none where many lists are all of a few users without a fold */
 	for (size_t p = 0; p < BLEND_PENALTIES; p++) {
 		report->penalties[p] = penalties[p];
-		report->held_out[p] = held_out[p] / (double)lists[p];
+		report->held_out[p] = lists > 0 ? held_out[p] / (double)lists : 0;
 		if (held_out[p] >= held_out[best])
 			best = p;
 	}

@@ -45,10 +45,13 @@ void blend_sample_release(struct blend_sample *sample)
 
 /* ---- scales ---- */
 
+/* What never varies must get scale 0 and not what rounding leaves of it, so that is asked of the values themselves. */
 static void find_scale(const struct blend_sample *sample, size_t s, struct blend_signal *signal)
 {
+	const float first = sample->lists[0].values[s * sample->lists[0].candidates + sample->lists[0].relevant];
 	double mean = 0, square = 0;
 	uint64_t count = 0;
+	bool varies = false;
 	for (int pass = 0; pass < 2; pass++) {
 		for (size_t n = 0; n < sample->count; n++) {
 			const struct blend_sample_list *list = &sample->lists[n];
@@ -59,26 +62,30 @@ static void find_scale(const struct blend_sample *sample, size_t s, struct blend
 					square += (value - mean) * (value - mean);
 				else
 					mean += value;
+				varies = varies || values[c] != first;
 			}
 			count += pass ? 0 : list->candidates - list->relevant;
 		}
 		mean = pass ? mean : mean / (double)count;
 	}
 	signal->mean = mean;
-	signal->scale = sqrt(square / (double)count);
+	signal->scale = varies ? sqrt(square / (double)count) : 0;
 }
 
 static void find_activity(const struct blend_sample *sample, struct blend *blend)
 {
 	double mean = 0, square = 0;
-	for (size_t n = 0; n < sample->count; n++)
+	bool varies = false;
+	for (size_t n = 0; n < sample->count; n++) {
 		mean += maths_log(1 + (double)sample->lists[n].interactions) / (double)sample->count;
+		varies = varies || sample->lists[n].interactions != sample->lists[0].interactions;
+	}
 	for (size_t n = 0; n < sample->count; n++) {
 		const double apart = maths_log(1 + (double)sample->lists[n].interactions) - mean;
 		square += apart * apart / (double)sample->count;
 	}
 	blend->activity_mean = mean;
-	blend->activity_scale = sqrt(square);
+	blend->activity_scale = varies ? sqrt(square) : 0;
 }
 
 void blend_sample_transform(struct blend_sample *sample, struct blend *blend)

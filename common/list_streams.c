@@ -32,7 +32,7 @@ static int read_row(struct list_streams *streams, size_t n, struct error *error)
 	return more;
 }
 
-/* The next lists, up to LIST_BATCH of each stream. */
+/* The next lists, up to LIST_BATCH of each stream; before an error, those that came whole. */
 static int read_batch(struct list_streams *streams, size_t *count, struct error *error)
 {
 	int more = 1;
@@ -59,23 +59,25 @@ int list_streams_run(struct list_streams *streams, struct pool *pool, const stru
                      struct error *error)
 {
 	struct running running = {.work = work, .context = context};
+	struct error reading = {0};
 	size_t count = 1;
-	int result = 0;
+	int result = 0, read = 0;
 	if (!streams->lists)
 		streams->lists = mem_alloc_zero(LIST_BATCH * streams->count, sizeof *streams->lists, error);
 	if (!streams->lists)
 		return -1;
-	while (result == 0 && count > 0) {
-		result = read_batch(streams, &count, error);
-		if (result == 0)
-			pool_run(pool, count, run_one, &running);
+	while (result == 0 && read == 0 && count > 0) {
+		read = read_batch(streams, &count, &reading);
+		pool_run(pool, count, run_one, &running);
 		for (size_t n = 0; result == 0 && n < count; n++) {
 			if (running.failed[n])
 				*error = running.errors[n];
 			result = running.failed[n] ? -1 : work->then(context, n, error);
 		}
 	}
-	return result;
+	if (result == 0 && read < 0)
+		*error = reading;
+	return result == 0 ? read : result;
 }
 
 void list_streams_release(struct list_streams *streams)

@@ -1,4 +1,6 @@
 /* Stages that go by signals (signals.h): what the user's history says of an item, and the fitted blend. */
+#include <math.h>
+
 #include "blend.h"
 #include "mem.h"
 #include "rerank_stages.h"
@@ -39,5 +41,9 @@ int rerank_by_blend(struct rerank_context *context, struct list *list, struct er
 		return -1;
 	blend_scores(context->blend, context->signal_values, list->count,
 	             signals_activity(context->sources, list->user), list->scores);
+	for (uint32_t i = 0; i < list->count; i++)
+		if (!isfinite(list->scores[i])) /* weights may come from anybody */
+			return error_set(error, CODE_DATA, "the blend of user %u and item %u is not finite", list->user,
+			                 list->items[i]);
 	return 0;
 }

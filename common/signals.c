@@ -25,7 +25,8 @@ struct asked {
 static int score_values(const struct asked *asked, struct error *error)
 {
 	(void)error;
-	memcpy(asked->values, asked->list->scores, asked->list->count * sizeof *asked->values);
+	for (uint32_t i = 0; i < asked->list->count; i++)
+		asked->values[i] = asked->list->scores[i];
 	return 0;
 }
 
@@ -98,6 +99,9 @@ static int years_values(const struct asked *asked, struct error *error)
 
 static const double decays[] = {0, 0.5, 1};
 
+/* score, popularity and recency; with; similarity, genres and years in every decay. */
+static_assert(3 + SIGNAL_SOURCES_MAX + (SIGNAL_SOURCES_MAX + 2) * COUNT_OF(decays) <= SIGNALS_MAX, "all signals fit");
+
 static const char named_needs[] = "a --with or --similarity of that name";
 
 static const struct signal_kind_row {
@@ -115,9 +119,19 @@ static const struct signal_kind_row {
 	[SIGNAL_YEARS] = {"years", "--known, --movies and --items", true, years_values},
 };
 
-int signals_name(const char *option, const char *text, size_t length, char names[][SIGNAL_NAME_SIZE], size_t count,
-                 struct error *error)
+static bool is_among(const char *name, const char names[][SIGNAL_NAME_SIZE], size_t count)
 {
+	for (size_t n = 0; n < count; n++)
+		if (strcmp(names[n], name) == 0)
+			return true;
+	return false;
+}
+
+int signals_add_name(struct signal_sources *sources, enum signal_kind kind, const char *option, const char *text,
+                     size_t length, struct error *error)
+{
+	size_t *count = kind == SIGNAL_WITH ? &sources->with_count : &sources->similarity_count;
+	char (*names)[SIGNAL_NAME_SIZE] = kind == SIGNAL_WITH ? sources->with_names : sources->similarity_names;
 	char name[SIGNAL_NAME_SIZE] = "";
 	bool good = length > 0 && length < sizeof name;
 	for (size_t i = 0; good && i < length; i++)
@@ -128,13 +142,12 @@ int signals_name(const char *option, const char *text, size_t length, char names
 	memcpy(name, text, length);
 	for (size_t k = 0; good && k < SIGNAL_KINDS; k++)
 		good = !kinds[k].name || strcmp(kinds[k].name, name) != 0;
-	for (size_t n = 0; good && n < count; n++)
-		good = strcmp(names[n], name) != 0;
-	if (!good)
+	if (!good || is_among(name, sources->with_names, sources->with_count) ||
+	    is_among(name, sources->similarity_names, sources->similarity_count))
 		return error_set(error, CODE_USAGE, "--%s: the name '%s' is taken", option, name);
-	if (count == SIGNAL_SOURCES_MAX)
+	if (*count == SIGNAL_SOURCES_MAX)
 		return error_set(error, CODE_USAGE, "--%s: more than %d of them", option, SIGNAL_SOURCES_MAX);
-	memcpy(names[count], name, sizeof name);
+	memcpy(names[(*count)++], name, sizeof name);
 	return 0;
 }
 
@@ -165,7 +178,7 @@ size_t signals_list(const struct signal_sources *sources, struct signal signals[
 	for (enum signal_kind kind = 0; kind < SIGNAL_KINDS; kind++) {
 		const size_t decay_count = kinds[kind].of_history && times ? COUNT_OF(decays) : 1;
 		for (size_t source = 0; source < sources_of(sources, kind); source++)
-			for (size_t d = 0; d < decay_count && count < SIGNALS_MAX; d++) {
+			for (size_t d = 0; d < decay_count; d++) {
 				struct signal *signal = &signals[count++];
 				const char *name = kinds[kind].name ? kinds[kind].name
 				                   : kind == SIGNAL_WITH ? sources->with_names[source]

@@ -22,7 +22,7 @@
 #include "records.h"
 #include "similarity.h"
 
-enum { SIGNAL_NAME_SIZE = 32, SIGNALS_MAX = 64, SIGNAL_SOURCES_MAX = 16 };
+enum { SIGNAL_NAME_SIZE = 32, SIGNALS_MAX = 80, SIGNAL_SOURCES_MAX = 16 };
 
 enum signal_kind {
 	SIGNAL_SCORE, SIGNAL_WITH, SIGNAL_SIMILARITY, SIGNAL_POPULARITY, SIGNAL_RECENCY, SIGNAL_GENRES, SIGNAL_YEARS,
@@ -48,9 +48,10 @@ struct signal_sources {
 	struct signal_shares *shares; /* of everybody; made by signals_prepare */
 };
 
-/* A name of 1 to 31 letters, digits, - and _, none of the fixed ones, and not yet among `names`. CODE_USAGE. */
-MUST_CHECK int signals_name(const char *option, const char *text, size_t length,
-                            char names[][SIGNAL_NAME_SIZE], size_t count, struct error *error);
+/* Names one more source of `kind` (with or similarity) by the first `length` bytes of `text`: 1 to 31 letters, digits, -
+ * and _, none of the fixed names, and none that a source of either kind has. CODE_USAGE. */
+MUST_CHECK int signals_add_name(struct signal_sources *sources, enum signal_kind kind, const char *option,
+                                const char *text, size_t length, struct error *error);
 
 /* Counts what everybody does, once all sources are there. */
 MUST_CHECK int signals_prepare(struct signal_sources *sources, struct error *error);

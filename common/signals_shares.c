@@ -119,17 +119,18 @@ void shares_recency(const struct signal_shares *shares, const struct histories *
 {
 	const struct interactions *known = &histories->interactions;
 	const uint64_t begin = list->user < known->users ? known->offsets[list->user] : 0;
-	const uint64_t end = list->user < known->users ? known->offsets[list->user + 1] : 0;
-	int64_t last = 0;
+	const uint64_t end = list->user < known->users ? known->offsets[(size_t)list->user + 1] : 0;
+	int64_t last = INT64_MIN; /* without a history nothing is before it */
 	for (uint64_t k = begin; k < end; k++)
 		last = histories->times[k] > last ? histories->times[k] : last;
+	const int64_t since = last < INT64_MIN + year_seconds ? INT64_MIN : last - year_seconds;
 	for (uint32_t i = 0; i < list->count; i++) {
 		const uint32_t item = list->items[i];
 		size_t met = 0;
 		if (item < known->items) {
 			const int64_t *times = shares->times + shares->offsets[item];
 			const size_t count = (size_t)(shares->offsets[item + 1] - shares->offsets[item]);
-			const size_t older = count_below(times, count, last - year_seconds);
+			const size_t older = count_below(times, count, since);
 			met = count_below(times, count, last) - older;
 		}
 		values[i] = (float)maths_log(1 + (double)met);

@@ -130,6 +130,7 @@ static int check_stage(const struct options *o, const struct rerank_stage *stage
 static int choose_stages(struct run *run, struct error *error)
 {
 	const struct options *o = run->options;
+	bool blends = false;
 	for (size_t s = 0; s < o->by.count; s++) {
 		run->stages[s] = rerank_find(o->by.items[s]);
 		if (!run->stages[s])
@@ -137,9 +138,14 @@ static int choose_stages(struct run *run, struct error *error)
 			                 "affinity, mmr, calibration, tail or blocklist", o->by.items[s]);
 		if (check_stage(o, run->stages[s], error) < 0)
 			return -1;
+		blends = blends || run->stages[s]->needs_blend;
 	}
 	if (o->fit && (o->by.count || o->blend))
 		return error_set(error, CODE_USAGE, "--fit makes a blend and no lists: it goes without --by and --blend");
+	if ((o->with.count && !blends && !o->fit) || (o->blend && !blends))
+		return error_set(error, CODE_USAGE, "--%s goes with --by blend", o->blend ? "blend" : "with");
+	if (o->l2 > 0 && !o->fit)
+		return error_set(error, CODE_USAGE, "--l2 goes with --fit");
 	if (o->similarity.count && !o->known.count)
 		return error_set(error, CODE_USAGE, "--similarity needs --known, the users' histories");
 	if (o->movies && !o->items)
@@ -149,17 +155,17 @@ static int choose_stages(struct run *run, struct error *error)
 
 /* ---- inputs ---- */
 
-/* NAME=FILE; *file is behind the name. Without a name it is `otherwise`, unless that is NULL. */
-static int take_name(const char *option, const char *text, const char *otherwise, char names[][SIGNAL_NAME_SIZE],
-                     size_t *count, const char **file, struct error *error)
+/* NAME=FILE; *file is behind the name. A file of weights without a name is "similarity". */
+static int take_name(struct run *run, enum signal_kind kind, const char *text, const char **file, struct error *error)
 {
+	static const char unnamed[] = "similarity";
+	const char *option = kind == SIGNAL_WITH ? "with" : "similarity";
 	const size_t length = strcspn(text, "=/");
-	const bool named = text[length] == '=' || !otherwise;
-	*file = text[length] == '=' ? text + length + 1 : text;
-	if (signals_name(option, named ? text : otherwise, named ? length : strlen(otherwise), names, *count, error) < 0)
-		return -1;
-	++*count;
-	return 0;
+	const bool named = text[length] == '=';
+	*file = named ? text + length + 1 : text;
+	if (!named && kind == SIGNAL_WITH)
+		return error_set(error, CODE_USAGE, "--with: '%s' has no name, expected NAME=LISTS", text);
+	return signals_add_name(&run->sources, kind, option, named ? text : unnamed, named ? length : strlen(unnamed), error);
 }
 
 static int open_lists(struct run *run, const char *path, struct error *error)
@@ -169,7 +175,7 @@ static int open_lists(struct run *run, const char *path, struct error *error)
 	if (list_streams_add(&run->streams, path, error) < 0)
 		return -1;
 	for (size_t w = 0; w < with->count; w++)
-		if (take_name("with", with->items[w], NULL, run->sources.with_names, &run->sources.with_count, &file, error) < 0 ||
+		if (take_name(run, SIGNAL_WITH, with->items[w], &file, error) < 0 ||
 		    list_streams_add(&run->streams, file, error) < 0)
 			return -1;
 	return 0;
@@ -180,25 +186,34 @@ static const char *lists_name(const struct run *run)
 	return run->streams.readers[0].input.name;
 }
 
+/* Weights of a catalogue that has grown since will do: new items score 0. */
+static int open_similarity(struct run *run, const char *text, struct error *error)
+{
+	const size_t s = run->sources.similarity_count;
+	const struct id_space *items = &run->streams.infos[0].items;
+	struct stream_info ids = {0};
+	const char *file;
+	if (take_name(run, SIGNAL_SIMILARITY, text, &file, error) < 0)
+		return -1;
+	run->sources.similarities[s] = &run->similarities[s];
+	int result = similarity_read(&run->similarities[s], file, &ids, error);
+	if (result == 0 && !id_space_extends(items, &ids.items))
+		result = error_set(error, CODE_DATA, "%s and %s are of different items: %u ids (%.8s) and %u (%.8s), expected "
+		                   "the same id map or one that grew from it", file, lists_name(run), ids.items.count,
+		                   ids.items.digest, items->count, items->digest);
+	stream_info_release(&ids);
+	return result;
+}
+
 static int open_similarities(struct run *run, struct error *error)
 {
 	const struct text_list *files = &run->options->similarity;
-	struct signal_sources *sources = &run->sources;
 	enum isa isa;
 	int result = isa_find(run->options->isa, &isa, error);
 	for (size_t s = 0; result == 0 && s < files->count; s++) {
-		struct stream_info ids = {0};
-		const char *file;
-		result = take_name("similarity", files->items[s], "similarity", sources->similarity_names,
-		                   &sources->similarity_count, &file, error);
-		if (result == 0)
-			result = similarity_read(&run->similarities[s], file, &ids, error);
-		if (result == 0)
-			result = records_same_ids(lists_name(run), &run->streams.infos[0], file, &ids, error);
-		stream_info_release(&ids);
+		result = open_similarity(run, files->items[s], error);
 		if (result == 0)
 			similarity_use(&run->similarities[s], isa);
-		sources->similarities[s] = &run->similarities[s];
 	}
 	return result;
 }
