@@ -15,7 +15,7 @@ endif
 MODEL ?= mlp
 
 # Counts must be counts: what is left of them without digits is nothing.
-counts := SYNTH_USERS SYNTH_ITEMS SYNTH_RATINGS SYNTH_SEED SPLIT_SEED RATIO EPOCHS BATCH PATIENCE VALID_CANDIDATES SEED THREADS \
+counts := SYNTH_USERS SYNTH_ITEMS SYNTH_RATINGS SYNTH_SEED SPLIT_SEED RATIO EPOCHS BATCH PATIENCE SAMPLES VALID_CANDIDATES SEED THREADS \
           BLEND_CANDIDATES CANDIDATES DRAWS EVALUATION_SEED CUTOFF FULL_TOP RERANK_TOP TOP TRIALS
 digits := 0 1 2 3 4 5 6 7 8 9
 without = $(if $1,$(call without,$(wordlist 2,99,$1),$(subst $(firstword $1),,$2)),$2)
@@ -129,7 +129,7 @@ eval := $(RUN)/eval
 $(models) $(eval):
 	@mkdir -p $@
 
-mlp_options := --layers $(LAYERS) --ratio $(RATIO) --epochs $(EPOCHS) --batch $(BATCH) --lr $(RATE) $(TRAIN_OPTIONS)
+mlp_options := --layers $(LAYERS) --ratio $(RATIO) --batch $(BATCH) --lr $(RATE) $(TRAIN_OPTIONS)
 base := $(firstword $(MODELS))
 others := $(filter-out $(base),$(MODELS))
 closure = $(if $(filter-out $1,$(foreach m,$1,$(FROM_$m))),$(call closure,$(sort $1 $(foreach m,$1,$(FROM_$m)))),$1)
@@ -140,15 +140,21 @@ endif
 kind = $(or $(KIND_$1),$1)
 train_options = $(strip --model $(call kind,$1) --seed $(SEED) $(if $(filter mlp,$(call kind,$1)),$(mlp_options)) $(OPTIONS_$1))
 
+# Sweeps of ials forget where they began: it is always fitted anew.
+mlp_most = $(if $(filter mlp,$(call kind,$1)),$(EPOCHS) $(RATIO) $(SAMPLES))
+refit = $(if $(filter ials,$(call kind,$1)),1,$(REFIT))
+
 # $(call model,NAME): the epoch is picked on the validation part, then everything up to the test part is fitted.
 define model
-$(call stamp,model.$1,$(call train_options,$1) from $(FROM_$1) --patience $(PATIENCE) --candidates $(VALID_CANDIDATES))
+$(call stamp,model.$1,$(call train_options,$1) from $(FROM_$1) --patience $(PATIENCE) --candidates $(VALID_CANDIDATES) \
+	most $(call mlp_most,$1) refit $(REFIT))
 $(models)/$1.epochs $(models)/$1.valid.safetensors &: $(RUN)/train.rec $(RUN)/valid.rec $(FROM_$1:%=$(models)/%.epochs) \
 		$(bin)/train-mlp $(RUN)/settings/model.$1 | $(models)
-	$$(threaded_stage) train.$1 -- pipeline/train $(RUN) $1 '$(FROM_$1)' $(CHECKPOINT_MINUTES) --patience $(PATIENCE) \
-		--candidates $(VALID_CANDIDATES) $(threads) $(call train_options,$1)
-$(models)/$1.safetensors: $(models)/$1.epochs $(RUN)/fit.rec $(FROM_$1:%=$(models)/%.safetensors)
-	$$(threaded_stage) fit.$1 -- pipeline/fit $(RUN) $1 '$(FROM_$1)' $(CHECKPOINT_MINUTES) $(threads) $(call train_options,$1)
+	$$(threaded_stage) train.$1 -- pipeline/train $(RUN) $1 '$(FROM_$1)' '$(call mlp_most,$1)' $(CHECKPOINT_MINUTES) \
+		--patience $(PATIENCE) --candidates $(VALID_CANDIDATES) $(threads) $(call train_options,$1)
+$(models)/$1.safetensors: $(models)/$1.epochs $(models)/$1.valid.safetensors $(RUN)/fit.rec $(FROM_$1:%=$(models)/%.safetensors)
+	$$(threaded_stage) fit.$1 -- pipeline/fit $(RUN) $1 '$(FROM_$1)' $(call refit,$1) $(CHECKPOINT_MINUTES) $(threads) \
+		$(call train_options,$1)
 endef
 $(foreach name,$(trained),$(eval $(call model,$(name))))
 

@@ -228,9 +228,8 @@ void cpu_factors_score(const struct backend_state *state, struct worker *worker,
 {
 	const struct factor_part *part = &state->factors;
 	const size_t width = padded_to(count, MODEL_LANES);
-	for (size_t i = 0; i < count; i++)
-		for (size_t k = 0; k < part->columns; k++)
-			worker->columns[k * BLOCK_ROWS + i] = part->item_rows[items[i] * part->stride + k];
+	state->factor_kernels->gather_columns(part->item_rows, part->stride, items, count, part->columns, worker->columns,
+	                                      BLOCK_ROWS);
 	state->factor_kernels->dots(query, part->stride, part->columns, 1, worker->columns, BLOCK_ROWS, width,
 	                            part->bias ? part->bias[0] : 0.0f, worker->dots, FACTOR_COLUMNS_MAX);
 	memcpy(scores, worker->dots, count * sizeof *scores);

@@ -198,6 +198,11 @@ struct factor_kernels {
 	 * of TILE_ROWS, and `width` columns, a multiple of 16 up to FACTOR_COLUMNS_MAX. */
 	void (*dots)(const float *queries, size_t stride, size_t depth, size_t rows, const float *columns,
 	             size_t column_stride, size_t width, float bias, float *out, size_t out_stride);
+
+	/* columns[k * column_stride + i] = rows[at[i]][k] for i < count and k < depth; lanes up to the next multiple of 16
+	 * receive any of the rows. */
+	void (*gather_columns)(const float *rows, size_t stride, const uint32_t *at, size_t count, size_t depth,
+	                       float *columns, size_t column_stride);
 };
 
 /* ---- softmax over a catalogue ---- */

@@ -154,6 +154,20 @@ static void dots(const float *queries, size_t stride, size_t depth, size_t rows,
 	multiply(BIAS_ONLY, &p, rows, width);
 }
 
+static void gather_columns(const float *rows, size_t stride, const uint32_t *at, size_t count, size_t depth,
+                           float *columns, size_t column_stride)
+{
+	for (size_t i = 0; i < count; i += LANES)
+		for (size_t k = 0; k < depth; k += LANES) {
+			vf v[LANES];
+			for (size_t r = 0; r < LANES; r++)
+				v[r] = vf_load(rows + at[i + r < count ? i + r : i] * stride + k);
+			vf_transpose(v);
+			for (size_t r = 0; r < LANES && k + r < depth; r++)
+				vf_store(columns + (k + r) * column_stride + i, v[r]);
+		}
+}
+
 extern const struct factor_kernels JOIN(factor_kernels_, KERNEL_ISA);
 const struct factor_kernels JOIN(factor_kernels_, KERNEL_ISA) = {
 	.logits = logits,
@@ -161,4 +175,5 @@ const struct factor_kernels JOIN(factor_kernels_, KERNEL_ISA) = {
 	.user_gradient = user_gradient,
 	.item_gradient = item_gradient,
 	.dots = dots,
+	.gather_columns = gather_columns,
 };

@@ -16,10 +16,9 @@ static int allocate(struct validation *v, size_t entries, size_t longest, struct
 	v->items = mem_alloc(entries, sizeof *v->items, error);
 	v->relevant = mem_alloc_zero(entries, sizeof *v->relevant, error);
 	v->scores = mem_alloc(entries, sizeof *v->scores, error);
-	v->popularity = mem_alloc_zero(longest, sizeof *v->popularity, error);
 	v->ranks = mem_alloc(longest, sizeof *v->ranks, error);
-	v->scratch = mem_alloc(longest, sizeof *v->scratch, error);
-	return v->items && v->relevant && v->scores && v->popularity && v->ranks && v->scratch ? 0 : -1;
+	v->truth_scores = mem_alloc(longest, sizeof *v->truth_scores, error);
+	return v->items && v->relevant && v->scores && v->ranks && v->truth_scores ? 0 : -1;
 }
 
 int validation_init(struct validation *v, const struct interactions *valid, const struct interactions *known,
@@ -57,20 +56,38 @@ int validation_init(struct validation *v, const struct interactions *valid, cons
 	return 0;
 }
 
+static int descending(const void *a, const void *b)
+{
+	const float x = *(const float *)a, y = *(const float *)b;
+	return (x < y) - (x > y);
+}
+
+/* What user_ranking_make finds, by counting: the truths stand first, nothing is doubled, and only their ranks matter. */
 static int rank_user(struct validation *v, size_t u, struct user_ranking *ranking, struct error *error)
 {
-	const size_t at = v->offsets[u];
-	struct list list = {
-		.user = v->users[u],
-		.count = (uint32_t)(v->offsets[u + 1] - at),
-		.items = v->items + at,
-		.scores = v->scores + at,
-		.popularity = v->popularity,
-		.relevant = v->relevant + at,
-	};
-	for (uint32_t i = 0; i < list.count; i++)
-		list.relevant_total += list.relevant[i];
-	return user_ranking_make(&list, v->ranks, v->scratch, ranking, error);
+	const size_t at = v->offsets[u], count = v->offsets[u + 1] - at;
+	uint32_t truths = 0;
+	for (size_t i = 0; i < count; i++) {
+		truths += v->relevant[at + i];
+		if (v->scores[at + i] != v->scores[at + i])
+			return error_set(error, CODE_DATA, "user %u: item %u has a score that is not a number", v->users[u],
+			                 v->items[at + i]);
+	}
+	*ranking = (struct user_ranking){.candidates = (uint32_t)count, .relevant_total = truths, .relevant_found = truths,
+	                                 .ranks = v->ranks};
+	memcpy(v->truth_scores, v->scores + at, truths * sizeof *v->truth_scores);
+	qsort(v->truth_scores, truths, sizeof *v->truth_scores, descending);
+	for (uint32_t r = 0; r < truths; r++) {
+		const float score = v->truth_scores[r];
+		uint32_t ahead = 0, equal = 0;
+		for (size_t i = truths; i < count; i++) {
+			ahead += v->scores[at + i] >= score;
+			equal += v->scores[at + i] == score;
+		}
+		v->ranks[r] = ahead + r + 1;
+		ranking->tied |= equal > 0;
+	}
+	return 0;
 }
 
 int validation_run(struct validation *v, const struct backend *backend, struct backend_state *state,
@@ -98,7 +115,7 @@ int validation_run(struct validation *v, const struct backend *backend, struct b
 
 void validation_release(struct validation *v)
 {
-	void *arrays[] = {v->users, v->offsets, v->items, v->relevant, v->scores, v->popularity, v->ranks, v->scratch};
+	void *arrays[] = {v->users, v->offsets, v->items, v->relevant, v->scores, v->ranks, v->truth_scores};
 	for (size_t i = 0; i < COUNT_OF(arrays); i++)
 		mem_free(arrays[i]);
 	*v = (struct validation){0};

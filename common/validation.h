@@ -15,8 +15,8 @@ struct validation {
 	uint32_t *items;         /* of each list: the truth, then candidates */
 	uint8_t *relevant;
 	float *scores;
-	uint32_t *popularity;    /* zeros: lists have the column */
-	uint32_t *ranks, *scratch;
+	uint32_t *ranks;
+	float *truth_scores;     /* of a user, descending */
 };
 
 struct validation_result {
