@@ -23,12 +23,12 @@ setup() {
 again() { make -C "$TOP" -s BUILD="$(dirname "$BIN")" pipeline RUN="$PWD/run" "$@"; }
 
 @test "the table names every system, both rankings, and the seconds" {
-	for word in ials mlp ease cosine near next reranked popularity random 'sampled HR@10' 'full NDCG@10' 'seconds a stage'; do
+	for word in ials mf mlp ease cosine near next reranked popularity random 'sampled HR@10' 'full NDCG@10' 'seconds a stage'; do
 		grep -q "$word" run/report.txt
 	done
-	# Nine systems and the paired differences of six, in two rankings each.
-	[ "$(awk -F '\t' '$3 == "HR@10" && $7 == ""' run/report.tsv | wc -l)" -eq 18 ]
-	[ "$(awk -F '\t' '$3 == "HR@10" && $7 != ""' run/report.tsv | wc -l)" -eq 12 ]
+	# Ten systems and the paired differences of seven, in two rankings each.
+	[ "$(awk -F '\t' '$3 == "HR@10" && $7 == ""' run/report.tsv | wc -l)" -eq 20 ]
+	[ "$(awk -F '\t' '$3 == "HR@10" && $7 != ""' run/report.tsv | wc -l)" -eq 14 ]
 	[ "$(tail -n +2 run/recommendations.csv | wc -l)" -gt 300 ]
 	[ "$(wc -l <run/recommendations.jsonl)" -ge 55 ]
 	recdump --verify run/*.rec run/model.safetensors run/*.ids run/models/*.rec run/models/*.safetensors
@@ -54,7 +54,7 @@ again() { make -C "$TOP" -s BUILD="$(dirname "$BIN")" pipeline RUN="$PWD/run" "$
 }
 
 @test "the blend has a signal of every model and weight, and is what recommendations come from" {
-	for name in score mlp ease cosine near next popularity genres years; do
+	for name in score mf mlp ease cosine near next popularity genres years; do
 		grep -q "\"name\": \"$name\"" run/blend.json
 	done
 	! cmp -s run/eval/ials.1.rec run/eval/reranked.1.rec
@@ -75,6 +75,17 @@ again() { make -C "$TOP" -s BUILD="$(dirname "$BIN")" pipeline RUN="$PWD/run" "$
 	[ -s other/models/cosine.rec ] && [ ! -s other/models/near.rec ] && [ ! -s other/eval/near.full.tsv ]
 	! grep -q '^near\|^next\|^narrow' other/report.tsv
 	! grep -q '"near"\|"genres"' other/blend.json
+}
+
+@test "final models go on for a share of the epochs, or begin anew; the mlp has a budget of samples" {
+	[ "$(tail -n +2 run/models/mlp.fit.tsv | wc -l)" -eq 1 ]
+	again "${small[@]}" REFIT=1 >/dev/null
+	[ "$(tail -n +2 run/models/mlp.fit.tsv | wc -l)" -eq "$(cat run/models/mlp.epochs)" ]
+	! cmp -s run/models/mlp.safetensors "$RUN_BASE/models/mlp.safetensors"
+	cmp run/models/mlp.valid.safetensors "$RUN_BASE/models/mlp.valid.safetensors"
+	again "${small[@]}" REFIT=1 SAMPLES=1 >out
+	[ "$(cat run/models/mlp.epochs)" -eq 1 ]
+	! grep -q 'STAGE    train.mf' out
 }
 
 @test "a stage that fails says so and ends the run" {
