@@ -118,6 +118,43 @@ static void score_items(struct backend_state *state, struct worker *worker, size
 		scores[i] += logits[i];
 }
 
+/* What the factors say of all users of a task and a chunk of items: [TASK_USERS][FACTOR_COLUMNS_MAX] in worker->dots. */
+static void chunk_dots(struct backend_state *state, struct worker *worker, size_t chunk, size_t width)
+{
+	const struct factor_part *part = &state->factors;
+	state->factor_kernels->dots(worker->factor_rows, part->stride, part->columns, TASK_USERS,
+	                            part->item_columns + chunk, part->item_stride, padded_to(width, MODEL_LANES),
+	                            part->bias ? part->bias[0] : 0.0f, worker->dots, FACTOR_COLUMNS_MAX);
+}
+
+/* Where lists hold much of the catalogue, products with all of it cost less than gathering what they hold. */
+enum { DENSE_SHARE = 8 }; /* an item of so many */
+
+static bool are_dense(const struct backend_state *state, const struct score_lists *lists, size_t first, size_t count)
+{
+	const size_t entries = lists->offsets[first + count] - lists->offsets[first];
+	return state->has_factors && !state->has_tower && entries >= count * (state->shape.items / DENSE_SHARE + 1);
+}
+
+/* The same scores as score_items gives: each is one chain over the factors either way. */
+static void score_dense_lists(struct backend_state *state, struct worker *worker, const struct score_lists *lists,
+                              size_t first, size_t count)
+{
+	const size_t items = state->shape.items;
+	for (size_t u = 0; u < count; u++)
+		cpu_factors_query(state, lists->users[first + u], worker->factor_rows + u * state->factors.stride);
+	for (size_t chunk = 0; chunk < items; chunk += ITEM_CHUNK) {
+		const size_t width = items - chunk < ITEM_CHUNK ? items - chunk : ITEM_CHUNK;
+		chunk_dots(state, worker, chunk, width);
+		for (size_t u = 0; u < count; u++)
+			for (size_t at = lists->offsets[first + u]; at < lists->offsets[first + u + 1]; at++) {
+				const size_t place = lists->items[at] - chunk;
+				if (place < width)
+					lists->scores[at] = worker->dots[u * FACTOR_COLUMNS_MAX + place] + 0.0f;
+			}
+	}
+}
+
 static void score_some_lists(void *context, size_t shard, size_t worker_number)
 {
 	struct score_job *job = context;
@@ -126,6 +163,10 @@ static void score_some_lists(void *context, size_t shard, size_t worker_number)
 	const struct score_lists *lists = job->lists;
 	const size_t first = shard * TASK_USERS;
 	const size_t count = lists->count - first < TASK_USERS ? lists->count - first : TASK_USERS;
+	if (are_dense(state, lists, first, count)) {
+		score_dense_lists(state, worker, lists, first, count);
+		return;
+	}
 	if (state->has_tower)
 		project_ids(state, SIDE_USER, lists->users + first, count, worker, worker->parts);
 	for (size_t l = first; l < first + count; l++) {
@@ -185,15 +226,6 @@ static void take_results(const struct score_top *request, size_t user, struct to
 		request->scores[user * request->top + i] = best->scores[i];
 	}
 	topk_clear(best);
-}
-
-/* What the factors say of all users of a task and a chunk of items: [TASK_USERS][FACTOR_COLUMNS_MAX] in worker->dots. */
-static void chunk_dots(struct backend_state *state, struct worker *worker, size_t chunk, size_t width)
-{
-	const struct factor_part *part = &state->factors;
-	state->factor_kernels->dots(worker->factor_rows, part->stride, part->columns, TASK_USERS,
-	                            part->item_columns + chunk, part->item_stride, padded_to(width, MODEL_LANES),
-	                            part->bias ? part->bias[0] : 0.0f, worker->dots, FACTOR_COLUMNS_MAX);
 }
 
 /* One user and one block of items: `dots` beside the tower's logits, or alone. */

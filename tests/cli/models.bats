@@ -67,6 +67,22 @@ score_with() {
 	done
 }
 
+@test "an item's score is the same in a list of many candidates, of few, and in the ranking of all items" {
+	pairs() { recdump "$1" | awk -F '\t' '!/^#/ && $1 != "user" { print $1, $3, $4 }' | sort; }
+	sample-neg -q --candidates 5 --known "$F/train.rec" -o few.rec "$F/test.rec"
+	for kind in gmf mf ials; do
+		train-mlp "${small[@]}" --model "$kind" -o "$kind" "$F/train.rec"
+		score -q -m "$kind" -a -n 200 -o all.rec
+		pairs all.rec >all
+		for lists in "$F/lists.rec" few.rec; do
+			score -q -m "$kind" -o some.rec "$lists"
+			pairs some.rec >some
+			[ "$(wc -l <some)" -gt 100 ]
+			[ -z "$(comm -23 some all)" ]
+		done
+	done
+}
+
 @test "products of bfloat16: a model and scores of their own, the same on every instruction set" {
 	train-mlp "${small[@]}" --model neumf --layers 40-20-8-1 -o full "$F/train.rec"
 	train-mlp "${small[@]}" --model neumf --layers 40-20-8-1 --precision bf16 -o half "$F/train.rec"
