@@ -51,21 +51,12 @@ static int events_add(struct events *events, const struct interaction *one, stru
 	return 0;
 }
 
-/* The reader's ids: taken over by an `info` that has none, else the same as its own. */
 static int take_ids(const struct stream_reader *reader, const char *path, const char *name, struct stream_info *info,
                     struct error *error)
 {
 	struct stream_info found = {0};
-	int result = records_info(reader, &found, error);
-	if (result == 0 && info->users.count == 0 && info->items.count == 0) {
-		stream_info_release(info);
-		*info = found;
-		return 0;
-	}
-	if (result == 0)
-		result = records_same_ids(name, info, path, &found, error);
-	stream_info_release(&found);
-	return result;
+	const int result = records_info(reader, &found, error);
+	return result == 0 ? records_take_ids(name, info, path, &found, error) : result;
 }
 
 static int read_one(struct events *events, const char *path, const char *name, struct stream_info *info,

@@ -20,16 +20,8 @@ static int read_one(struct interactions *interactions, const char *path, const c
                     struct error *error)
 {
 	struct stream_info found = {0};
-	int result = interactions_read(interactions, path, &found, error);
-	if (result == 0 && info->users.count == 0 && info->items.count == 0) {
-		stream_info_release(info);
-		*info = found;
-		return 0;
-	}
-	if (result == 0)
-		result = records_same_ids(name, info, path, &found, error);
-	stream_info_release(&found);
-	return result;
+	const int result = interactions_read(interactions, path, &found, error);
+	return result == 0 ? records_take_ids(name, info, path, &found, error) : result;
 }
 
 int interactions_read_known(struct interactions *interactions, const char *const *paths, size_t count,

@@ -41,6 +41,11 @@ void stream_info_release(struct stream_info *info);
 MUST_CHECK int records_same_ids(const char *name_a, const struct stream_info *a, const char *name_b,
                                 const struct stream_info *b, struct error *error);
 
+/* Makes `found`, the ids of `path`, agree with `info`, those of `name`: an `info` without ids (both counts 0) takes them
+ * over, else they must be the same (CODE_DATA). `found` is empty afterwards. */
+MUST_CHECK int records_take_ids(const char *name, struct stream_info *info, const char *path, struct stream_info *found,
+                                struct error *error);
+
 /* True when `grown` is `old` itself or lists it as an ancestor (so every id of `old` means the same). */
 bool id_space_extends(const struct id_space *grown, const struct id_space *old);
 

@@ -116,6 +116,21 @@ int records_same_ids(const char *name_a, const struct stream_info *a, const char
 	return 0;
 }
 
+int records_take_ids(const char *name, struct stream_info *info, const char *path, struct stream_info *found,
+                     struct error *error)
+{
+	int result = 0;
+	if (info->users.count == 0 && info->items.count == 0) {
+		stream_info_release(info);
+		*info = *found;
+		*found = (struct stream_info){0};
+	} else {
+		result = records_same_ids(name, info, path, found, error);
+		stream_info_release(found);
+	}
+	return result;
+}
+
 bool id_space_extends(const struct id_space *grown, const struct id_space *old)
 {
 	if (same_space(grown, old))
