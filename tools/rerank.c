@@ -43,8 +43,8 @@ static const struct option_spec table[] = {
 	{0, "with", OPTION_LIST, AT(with), "NAME=LISTS",
 	 "blend: the same lists scored by another model, a signal of this name; may be repeated.", 0, 0, NULL},
 	{'S', "similarity", OPTION_LIST, AT(similarity), "[NAME=]FILE",
-	 "similarity, blend: item-to-item weights (from item-sim); may be repeated under different names for a blend.", 0, 0,
-	 NULL},
+	 "similarity, blend: item-to-item weights (from item-sim); may be repeated under different names for a blend, "
+	 "similarity goes by the first.", 0, 0, NULL},
 	{'m', "movies", OPTION_TEXT, AT(movies), "FILE",
 	 "affinity, mmr, calibration, blend: titles and genres (movies.csv or u.item).", 0, 0, NULL},
 	{0, "genres", OPTION_TEXT, AT(genres), "FILE", "Names of the genres of u.item (u.genre).", 0, 0, NULL},
