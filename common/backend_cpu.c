@@ -88,11 +88,12 @@ static int init_workers(struct backend_state *state, struct error *error)
 		worker->scratch = mem_alloc_zero(state->tower.scratch_floats + further, sizeof(float), error);
 		worker->lanes = mem_alloc_zero(state->tower.lanes_floats, sizeof(float), error);
 		worker->parts = mem_alloc_zero(BLOCK_ROWS * state->tower.padded, sizeof(float), error);
+		worker->rows = mem_alloc_zero(BLOCK_ROWS * widest, sizeof(float), error);
 		worker->inputs = mem_alloc_zero(BLOCK_ROWS * widest, sizeof(float), error);
 		worker->factor_rows = mem_alloc_zero(BLOCK_ROWS * part->stride, sizeof(float), error);
 		worker->columns = mem_alloc_zero(BLOCK_ROWS * part->columns, sizeof(float), error);
 		worker->dots = mem_alloc_zero(BLOCK_ROWS * FACTOR_COLUMNS_MAX, sizeof(float), error);
-		if (!worker->scratch || !worker->lanes || !worker->parts || !worker->inputs || !worker->factor_rows || !worker->columns ||
+		if (!worker->scratch || !worker->lanes || !worker->parts || !worker->rows || !worker->inputs || !worker->factor_rows || !worker->columns ||
 		    !worker->dots)
 			return -1;
 	}
@@ -104,9 +105,8 @@ static int init_side(struct backend_state *state, enum side_name which, size_t i
 	struct side *side = &state->sides[which];
 	const size_t most = (state->batch_samples < ids ? state->batch_samples : ids) + BLOCK_ROWS;
 	side->slot_of = mem_alloc_zero(ids, sizeof *side->slot_of, error);
-	side->inputs = mem_alloc_zero(most * side->half.inputs_padded, sizeof(float), error);
 	side->parts = mem_alloc_zero(most * state->tower.padded, sizeof(float), error);
-	if (!side->slot_of || !side->inputs || !side->parts)
+	if (!side->slot_of || !side->parts)
 		return -1;
 	if (state->has_factors && cpu_factors_init_training(state, which, most, error) < 0)
 		return -1;
@@ -169,6 +169,7 @@ static void cpu_close(struct backend_state *state)
 		mem_free(state->workers[w].scratch);
 		mem_free(state->workers[w].lanes);
 		mem_free(state->workers[w].parts);
+		mem_free(state->workers[w].rows);
 		mem_free(state->workers[w].inputs);
 		mem_free(state->workers[w].factor_rows);
 		mem_free(state->workers[w].columns);
@@ -179,7 +180,6 @@ static void cpu_close(struct backend_state *state)
 	ials_close(state->ials);
 	for (int s = 0; s < SIDES; s++) {
 		mem_free(state->sides[s].slot_of);
-		mem_free(state->sides[s].inputs);
 		mem_free(state->sides[s].parts);
 		mem_free(state->sides[s].gradients);
 	}

@@ -72,7 +72,7 @@ void cpu_factors_gather(struct backend_state *state, enum side_name which, const
 {
 	const struct side *side = &state->sides[which];
 	const struct matrix *table = &state->values.matrices[side->factors];
-	state->kernels->gather(table->values, table->stride, index->rows + first, count,
+	state->kernels->gather(table->values, table->stride, index->rows + first, count, index->count - first,
 	                       side->factor_inputs + first * table->stride);
 }
 

@@ -49,7 +49,6 @@ struct side {
 	size_t matrix;            /* MATRIX_USERS or MATRIX_ITEMS, where there is a tower */
 	struct dense_layer half;
 	uint32_t *slot_of;        /* of each id, while a batch is indexed (a sparse set: never cleared) */
-	float *inputs;            /* gathered rows of the batch [distinct][half.inputs_padded] */
 	float *parts;             /* their halves of z1 [distinct][tower.padded] */
 	float *gradients;         /* dense Adam only: a gradient for every row of the table */
 
@@ -108,7 +107,7 @@ struct worker {
 	float *scratch;           /* a block's activations */
 	float *lanes;             /* gradients of the tower's tail, by lanes */
 	float *parts;             /* [BLOCK_ROWS][tower.padded]: halves of z1, or their gradients */
-	float *inputs;            /* [BLOCK_ROWS][widest half]: rows of embeddings, or their gradients */
+	float *rows, *inputs;     /* [BLOCK_ROWS][widest half]: rows of embeddings; those to be scored, or gradients */
 	float *factor_rows;       /* [BLOCK_ROWS][factor stride]: queries, or a gradient */
 	float *dots;              /* [BLOCK_ROWS][FACTOR_COLUMNS_MAX] */
 	float *columns;           /* [factor columns][BLOCK_ROWS]: factors of listed items, transposed */

@@ -35,18 +35,27 @@ static size_t shards_of(size_t chunks)
 	return shards < GRADIENT_SHARDS ? shards : GRADIENT_SHARDS;
 }
 
-/* Asks for rows of both moments long before Adam needs them, when all of the batch's fit into the second-level cache. */
+enum first_table { WITH_VALUES, MOMENTS_ALONE };
+
+/* Asks for a row of a table and of its moments, or of these alone: into the second-level cache, long before they are
+ * needed. */
+static void expect_row(const struct backend_state *state, size_t matrix, size_t row, enum first_table first)
+{
+	const struct matrix *tables[] = {&state->values.matrices[matrix], &state->moment1.matrices[matrix],
+	                                 &state->moment2.matrices[matrix]};
+	for (size_t t = first; t < COUNT_OF(tables); t++)
+		for (size_t n = 0; n < tables[t]->stride; n += MODEL_LANES)
+			__builtin_prefetch(tables[t]->values + row * tables[t]->stride + n, 0, 2);
+}
+
+/* When the moments of all of the batch's rows fit into that cache. */
 static void expect_moments(const struct backend_state *state, const struct side *side, const struct side_index *index,
                            size_t first, size_t count)
 {
-	const size_t stride = side->half.inputs_padded;
-	const float *tables[] = {state->moment1.matrices[side->matrix].values, state->moment2.matrices[side->matrix].values};
-	if (index->count * stride * sizeof(float) > EXPECTED_BYTES)
+	if (index->count * side->half.inputs_padded * sizeof(float) > EXPECTED_BYTES)
 		return;
 	for (size_t r = first; r < first + count; r++)
-		for (size_t t = 0; t < COUNT_OF(tables); t++)
-			for (size_t n = 0; n < stride; n += MODEL_LANES)
-				__builtin_prefetch(tables[t] + index->rows[r] * stride + n, 0, 2);
+		expect_row(state, side->matrix, index->rows[r], MOMENTS_ALONE);
 }
 
 static void project_rows(void *context, size_t shard, size_t worker)
@@ -63,12 +72,12 @@ static void project_rows(void *context, size_t shard, size_t worker)
 		cpu_factors_gather(state, which, index, first, count);
 	if (!state->has_tower)
 		return;
+	float *rows = state->workers[worker].rows;
 	state->kernels->gather(state->values.matrices[side->matrix].values, stride, index->rows + first, count,
-	                       side->inputs + first * stride);
+	                       index->count - first, rows);
 	expect_moments(state, side, index, first, count);
-	state->towers->project(side->inputs + first * stride, stride, count, &side->half,
-	                        side->parts + first * state->tower.padded, state->tower.padded,
-	                       state->workers[worker].scratch);
+	state->towers->project(rows, stride, count, &side->half, side->parts + first * state->tower.padded,
+	                       state->tower.padded, state->workers[worker].scratch);
 }
 
 /* Forward, loss and backward of samples [first, first + count) of the batch; returns the sum of the losses. */
@@ -159,7 +168,8 @@ static void tower_step(void *context, size_t shard, size_t worker)
 		train_blocks(step->state, step->batch, shard, &step->state->workers[worker]);
 }
 
-/* Gradients of z1, summed over the uses of rows [first, first + count) of the side's index. */
+/* Gradients of z1, summed over the uses of rows [first, first + count) of the side's index. Meanwhile what belongs to
+ * the rows behind them is asked for. */
 static void sum_uses(struct backend_state *state, enum side_name which, const struct side_index *index, size_t first,
                      size_t count, float *sums)
 {
@@ -167,6 +177,8 @@ static void sum_uses(struct backend_state *state, enum side_name which, const st
 	const float *rows = which == SIDE_USER ? state->piece_gradients : state->z1_gradients;
 	for (size_t r = 0; r < count; r++) {
 		const size_t at = index->starts[first + r];
+		if (first + r + BLOCK_ROWS < index->count)
+			expect_row(state, state->sides[which].matrix, index->rows[first + r + BLOCK_ROWS], WITH_VALUES);
 		state->kernels->sum_rows(rows, padded, index->uses + at, index->starts[first + r + 1] - at, all - at,
 		                         sums + r * padded);
 	}
@@ -207,10 +219,12 @@ static void step_rows(struct backend_state *state, enum side_name which, const s
 	const struct side *side = &state->sides[which];
 	const size_t padded = state->tower.padded, stride = side->half.inputs_padded;
 	sum_uses(state, which, index, first, count, worker->parts);
+	state->kernels->gather(state->values.matrices[side->matrix].values, stride, index->rows + first, count, count,
+	                       worker->rows);
 	for (size_t r = 0; r < count && which == SIDE_USER; r++)
 		state->kernels->add(gradient + state->first_bias_at, worker->parts + r * padded, padded);
-	state->towers->project_back(worker->parts, padded, side->inputs + first * stride, stride, count,
-	                            &side->half, worker->inputs, gradient, worker->scratch);
+	state->towers->project_back(worker->parts, padded, worker->rows, stride, count, &side->half, worker->inputs,
+	                            gradient, worker->scratch);
 	step_embeddings(state, side, index->rows + first, count, worker->inputs);
 }
 

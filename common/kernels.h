@@ -81,8 +81,9 @@ struct kernels {
 	/* A bit for each of BLOCK_ROWS scores that is at least `least`. */
 	uint64_t (*at_least)(const float *scores, float least);
 
-	/* to[r] = table[index[r]] for rows of `stride` floats. */
-	void (*gather)(const float *table, size_t stride, const uint32_t *index, size_t count, float *to);
+	/* to[r] = table[index[r]] for rows of `stride` floats. Further entries of the index are read ahead up to
+	 * index[known]. */
+	void (*gather)(const float *table, size_t stride, const uint32_t *index, size_t count, size_t known, float *to);
 
 	/* sum[width] = rows[index[0]] + rows[index[1]] + …, in that order. Further entries of the index are read ahead
 	 * up to index[known]. */

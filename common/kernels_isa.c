@@ -9,11 +9,11 @@ static uint64_t at_least(const float *scores, float least)
 	return found;
 }
 
-static void gather(const float *table, size_t stride, const uint32_t *index, size_t count, float *to)
+static void gather(const float *table, size_t stride, const uint32_t *index, size_t count, size_t known, float *to)
 {
 	for (size_t r = 0; r < count; r++, to += stride) {
 		const float *row = table + index[r] * stride;
-		if (r + AHEAD < count)
+		if (r + AHEAD < known)
 			read_ahead(table + index[r + AHEAD] * stride, stride);
 		for (size_t n = 0; n < stride; n += LANES)
 			vf_store(to + n, vf_load(row + n));
