@@ -21,8 +21,8 @@ static const char *const schedules[] = {"constant", "linear", "cosine", NULL};
 static const char *const adams[] = {"sparse", "dense", NULL};
 static const char *const losses[] = {"bce", "bpr", "sampled-softmax", "softmax", "squares", NULL};
 static const struct options defaults = { /* the mlp's, as in recipe.c */
-	.layers = "128-64-32-16-8-4-1", .factors = 64, .epochs = 20, .batch = 640, .ratio = 4, .seed = 1, .patience = 5,
-	.candidates = 99, .restarts = 5, .rate = 1e-3, .average = 0.8, .weight_decay = 0.1,
+	.layers = "128-64-32-16-8-4-1", .factors = 64, .epochs = 20, .ratio = 4, .seed = 1, .patience = 5,
+	.candidates = 99, .restarts = 5, .average = 0.8, .weight_decay = 0.1,
 	.dropout = 0.1, .fusion = 0.5, .regularization = 0.009, .unobserved = 0.15, .scaling = 1, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .isa = "auto", .device = "auto",
 };
 
@@ -58,9 +58,10 @@ static const struct option_spec table[] = {
 	 "Widths of the tower: the two embeddings together, the hidden layers, 1.", 0, 0, NULL},
 	{'e', "epochs", OPTION_INT, AT(epochs), "N", "Passes over the positives.", 1, 100000, NULL},
 	{'b', "batch", OPTION_INT, AT(batch), "N",
-	 "Samples in a batch, negatives counted; a positive and its negatives stay together. Users with --loss softmax.",
-	 1, 16e6, NULL},
-	{0, "lr", OPTION_REAL, AT(rate), "X", "Learning rate of Adam.", 1e-12, 10, NULL},
+	 "Samples in a batch, negatives counted; a positive and its negatives stay together. Users with --loss softmax. "
+	 "0: by the data, from 640 doubled up to 40960 while an epoch has at least 400 batches.", 0, 16e6, NULL},
+	{0, "lr", OPTION_REAL, AT(rate), "X",
+	 "Learning rate of Adam. 0: 0.001, times the square root of how often 640 goes into a larger batch.", 0, 10, NULL},
 	{0, "schedule", OPTION_CHOICE, AT(schedule), NULL,
 	 "How the rate goes: constant, or falling to 0 at the last batch.", 0, 0, schedules},
 	{0, "warmup", OPTION_REAL, AT(warmup), "EPOCHS", "Epochs over which the rate rises from 0 at the start.", 0,
@@ -338,6 +339,18 @@ static void follow_recipe(struct options *o, const struct operands *operands)
 		o->ratio = 0;
 }
 
+static void fit_to_data(struct run *run)
+{
+	struct options *o = run->options;
+	const bool told = o->quiet || (o->batch && o->rate != 0);
+	if (o->batch == 0)
+		o->batch = recipe_batch(run->positives * (1 + (uint64_t)o->ratio));
+	if (o->rate == 0)
+		o->rate = recipe_rate(o->batch);
+	if (!told)
+		note("batches of %lld samples, rate %.6g", (long long)o->batch, o->rate);
+}
+
 static int check_options(const struct options *o, struct error *error)
 {
 	if (o->movies && (o->model != MODEL_HISTORY || !o->items))
@@ -409,8 +422,10 @@ int main(int argc, char **argv)
 		return error_report(&error);
 	follow_recipe(&options, &operands);
 	int result = open_input(&run, operands.items[0], &error);
-	if (result == 0)
+	if (result == 0) {
+		fit_to_data(&run);
 		result = read_others(&run, &error);
+	}
 	if (result == 0 && options.movies)
 		result = feature_table_read(&run.features, options.movies, options.genres, options.items,
 		                            run.model.ids.items.count, &error);

@@ -76,6 +76,17 @@ metadata() {
 	same model1 model2
 }
 
+@test "batch and rate are picked by the data, told, and the same from a stream of samples" {
+	train-mlp --layers 16-8-4-1 --epochs 1 -o model train.rec 2>told
+	grep -q 'batches of 640 samples, rate 0.001$' told
+	train-mlp --quiet --layers 16-8-4-1 --epochs 1 --batch 640 --lr 0.001 -o model2 train.rec
+	cmp model model2
+	sample-neg --quiet --ratio 4 --epochs 1 train.rec | train-mlp --quiet --layers 16-8-4-1 -o model3 -
+	cmp model model3
+	run train-mlp --layers 16-8-4-1 --epochs 1 --batch 2560 -o model train.rec
+	[[ $output == *'batches of 2560 samples, rate 0.002'* ]]
+}
+
 @test "another seed, another model" {
 	train-mlp "${small[@]}" -o model1 train.rec
 	train-mlp "${small[@]}" --seed 2 -o model2 train.rec
@@ -211,7 +222,7 @@ metadata() {
 	fails 64 "--layers" train-mlp --layers 127-64-1 -o model train.rec
 	fails 64 "--device" train-mlp --device tpu -o model train.rec
 	fails 64 "--dropout" train-mlp --dropout 1 -o model train.rec
-	fails 64 "--lr" train-mlp --lr 0 -o model train.rec
+	fails 64 "--lr" train-mlp --lr -0.1 -o model train.rec
 	fails 64 "--epochs" train-mlp --epochs 0 -o model train.rec
 	fails 64 "--schedule" train-mlp --schedule step -o model train.rec
 	RECPIPE_CUDA=$PWD/none.so fails 69 "CUDA" train-mlp --device cuda -o model train.rec
