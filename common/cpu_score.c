@@ -22,6 +22,7 @@ struct score_job {
 	const struct score_lists *lists;
 	const struct score_top *top;
 	struct topk *best;            /* TASK_USERS heaps for each worker */
+	float *weights;               /* as score_items of the kernels likes them, or NULL */
 };
 
 /* Halves of z1 for rows ids[0..count) of a table, count <= BLOCK_ROWS, through the worker's input rows. */
@@ -236,8 +237,8 @@ static void score_block(struct score_job *job, struct worker *worker, size_t use
 	const size_t left = state->shape.items - first;
 	_Alignas(64) float logits[BLOCK_ROWS] = {0};
 	if (state->has_tower)
-		state->towers->score_items(&state->tower, worker->parts + user * state->tower.padded,
-		                            state->item_blocks + first * state->tower.padded, worker->scratch, logits);
+		state->towers->score_items(&state->tower, job->weights, worker->parts + user * state->tower.padded,
+		                           state->item_blocks + first * state->tower.padded, worker->scratch, logits);
 	for (size_t i = 0; state->has_factors && i < BLOCK_ROWS && i < left; i++)
 		logits[i] = dots[i] + logits[i];
 	offer_scores(job, id, (uint32_t)first, logits, left < BLOCK_ROWS ? left : BLOCK_ROWS, best);
@@ -269,13 +270,25 @@ static void score_some_users(void *context, size_t shard, size_t worker_number)
 		take_results(request, first + u, &best[u]);
 }
 
+static int arrange_weights(struct score_job *job, struct error *error)
+{
+	const struct backend_state *state = job->state;
+	if (!state->has_tower || !state->towers->arrange_weights)
+		return 0;
+	job->weights = mem_alloc_zero(state->towers->arranged_floats(&state->tower), sizeof(float), error);
+	if (!job->weights)
+		return -1;
+	state->towers->arrange_weights(&state->tower, job->weights);
+	return 0;
+}
+
 int cpu_score_top(struct backend_state *state, const struct score_top *request, struct error *error)
 {
 	const size_t heaps = state->worker_count * TASK_USERS;
 	struct score_job job = {.state = state, .top = request};
 	int result = -1;
 	job.best = mem_alloc_zero(heaps, sizeof *job.best, error);
-	if (!job.best || make_item_parts(state, true, error) < 0)
+	if (!job.best || make_item_parts(state, true, error) < 0 || arrange_weights(&job, error) < 0)
 		goto out;
 	for (size_t h = 0; h < heaps; h++)
 		if (topk_init(&job.best[h], request->top, error) < 0)
@@ -286,5 +299,6 @@ out:
 	for (size_t h = 0; job.best && h < heaps; h++)
 		topk_release(&job.best[h]);
 	mem_free(job.best);
+	mem_free(job.weights);
 	return result;
 }

@@ -135,10 +135,13 @@ struct tower_kernels {
 	void (*score_block)(const struct tower *tower, const struct block *block, float *logits);
 
 	/* The same for one user and BLOCK_ROWS items, whose halves arrange_items has put in the order it likes,
-	 * tower.padded * BLOCK_ROWS floats. The same bits as score_block. */
+	 * tower.padded * BLOCK_ROWS floats, by weights that arrange_weights has (NULL: it needs none). The same bits as
+	 * score_block. */
+	size_t (*arranged_floats)(const struct tower *tower);
+	void (*arrange_weights)(const struct tower *tower, float *weights);
 	void (*arrange_items)(const struct tower *tower, const float *parts, float *items);
-	void (*score_items)(const struct tower *tower, const float *user_part, const float *items, float *scratch,
-	                    float *logits);
+	void (*score_items)(const struct tower *tower, const float *weights, const float *user_part, const float *items,
+	                    float *scratch, float *logits);
 };
 
 /* Single precision; products of bfloat16, by AMX where `amx` says so (amx_usable). */

@@ -295,9 +295,10 @@ static void arrange_items(const struct tower *tower, const float *parts, float *
 	memcpy(items, parts, BLOCK_ROWS * tower->padded * sizeof *items);
 }
 
-static void score_items(const struct tower *tower, const float *user_part, const float *items, float *scratch,
-                        float *logits)
+static void score_items(const struct tower *tower, const float *weights, const float *user_part, const float *items,
+                        float *scratch, float *logits)
 {
+	(void)weights;
 	const struct layout at = lay_out(tower, scratch);
 	for (size_t s = 0; s < BLOCK_ROWS; s++)
 		for (size_t n = 0; n < tower->padded; n += LANES) {

@@ -1,7 +1,8 @@
 /* The tower on one instruction set, in single precision: compiled with KERNEL_ISA set to avx512, avx2 and portable.
  * Its products are those of simd_tile.h: forward, back to the inputs, weight gradients. Its narrow layers are in
- * kernels_tail_isa.c. */
+ * kernels_tail_isa.c, scoring of all items in kernels_score_isa.c. */
 #include "kernels_block.h"
+#include "kernels_score.h"
 #include "kernels_tail.h"
 #include "simd_tile.h"
 #include "simd_transpose.h"
@@ -116,40 +117,6 @@ static void train_backward(const struct tower *tower, const struct train_block *
 		sum_pieces(train->z1_gradient, padded, count, train->block.piece, train->piece_gradient);
 }
 
-/* Every layer with vectors across items: nothing is padded. */
-static void score_items(const struct tower *tower, const float *user_part, const float *items, float *scratch,
-                        float *logits)
-{
-	float *a = scratch, *other = scratch + tower->scratch_floats / 2 / LANES * LANES;
-	for (size_t k = 0; k < tower->width; k++) {
-		const vf half = vf_set(user_part[k]);
-		for (size_t n = 0; n < BLOCK_ROWS; n += LANES)
-			vf_store(a + k * BLOCK_ROWS + n, vf_relu(vf_add(half, vf_load(items + k * BLOCK_ROWS + n))));
-	}
-	for (size_t l = 0; l < tower->layer_count; l++) {
-		const struct dense_layer *layer = &tower->layers[l];
-		struct product p = {
-			.x = layer->weight, .x_row = layer->inputs_padded, .x_step = 1, .y = a, .y_step = BLOCK_ROWS,
-			.depth = layer->inputs, .out = other, .out_row = BLOCK_ROWS, .extra = layer->bias,
-		};
-		if (l + 1 < tower->layer_count) {
-			multiply_units(UNIT_BIAS_RELU, &p, layer->outputs, BLOCK_ROWS);
-		} else {
-			p.out = logits;
-			multiply_units(UNIT_BIAS_ONLY, &p, layer->outputs, BLOCK_ROWS);
-		}
-		float *swap = a;
-		a = other;
-		other = swap;
-	}
-}
-
-/* Side by side: [tower.width][BLOCK_ROWS]. */
-static void arrange_items(const struct tower *tower, const float *parts, float *items)
-{
-	transpose_rows(parts, tower->padded, BLOCK_ROWS, tower->width, items, BLOCK_ROWS);
-}
-
 /* The weights transposed, [inputs][outputs_padded]. */
 static size_t prepared_floats(const struct dense_layer *layer)
 {
@@ -173,6 +140,8 @@ const struct tower_kernels JOIN(tower_kernels_, KERNEL_ISA) = {
 	.train_backward = train_backward,
 	.sum_lanes = tail_sum_lanes,
 	.score_block = score_one_block,
-	.arrange_items = arrange_items,
-	.score_items = score_items,
+	.arranged_floats = score_weight_floats,
+	.arrange_weights = score_arrange_weights,
+	.arrange_items = score_arrange_items,
+	.score_items = score_all_layers,
 };

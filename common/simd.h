@@ -35,6 +35,11 @@ LANE_CODE vf vf_mul(vf a, vf b) { return _mm512_mul_ps(a, b); }
 LANE_CODE vf vf_div(vf a, vf b) { return _mm512_div_ps(a, b); }
 LANE_CODE vf vf_sqrt(vf a) { return _mm512_sqrt_ps(a); }
 LANE_CODE vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+LANE_CODE vf vf_fma_by(const float *a, vf b, vf c) /* fma(*a, b, c), *a an operand in memory: compilers would load it */
+{
+	__asm__("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(c) : "v"(b), "m"(*a));
+	return c;
+}
 LANE_CODE vf vf_relu(vf a) { return _mm512_max_ps(_mm512_setzero_ps(), a); }
 LANE_CODE vf vf_abs(vf a) { return _mm512_abs_ps(a); }
 LANE_CODE vf vf_where_positive(vf test, vf yes, vf no)
@@ -84,6 +89,7 @@ LANE_CODE vf vf_fma(vf a, vf b, vf c)
 {
 	return (vf){_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
 }
+LANE_CODE vf vf_fma_by(const float *a, vf b, vf c) { return vf_fma(vf_set(*a), b, c); }
 LANE_CODE vf vf_relu(vf a)
 {
 	return (vf){_mm256_max_ps(_mm256_setzero_ps(), a.low), _mm256_max_ps(_mm256_setzero_ps(), a.high)};
@@ -158,6 +164,7 @@ LANE_CODE vf vf_mul(vf a, vf b) { EACH(a.lane[i] * b.lane[i]); }
 LANE_CODE vf vf_div(vf a, vf b) { EACH(a.lane[i] / b.lane[i]); }
 LANE_CODE vf vf_sqrt(vf a) { EACH(sqrtf(a.lane[i])); }
 LANE_CODE vf vf_fma(vf a, vf b, vf c) { EACH(fmaf(a.lane[i], b.lane[i], c.lane[i])); }
+LANE_CODE vf vf_fma_by(const float *a, vf b, vf c) { return vf_fma(vf_set(*a), b, c); }
 LANE_CODE vf vf_relu(vf a) { EACH(0.0f > a.lane[i] ? 0.0f : a.lane[i]); }
 LANE_CODE vf vf_abs(vf a) { EACH(fabsf(a.lane[i])); }
 LANE_CODE vf vf_where_positive(vf test, vf yes, vf no)

@@ -142,13 +142,11 @@ LANE_CODE void unit_tiles(const size_t most, const size_t vectors, enum epilogue
 		tile(1, vectors, how, p, m, n);
 }
 
-/* Any number of rows, `width` (a constant) a multiple of 48 or of 64: rows are units of a layer, columns samples that
- * stand side by side. */
-LANE_CODE void multiply_units(enum epilogue how, const struct product *p, size_t rows, const size_t width)
+/* Any number of rows, `width` a multiple of 64: rows are units of a layer, columns samples that stand side by side. */
+LANE_CODE void multiply_units(enum epilogue how, const struct product *p, size_t rows, size_t width)
 {
-	const size_t vectors = TILE_VECTORS < 4 ? 1 : width % (4 * LANES) == 0 ? 4 : 3;
-	for (size_t n = 0; n < width; n += vectors * LANES)
-		unit_tiles(vectors == 3 ? 8 : 6, vectors, how, p, rows, n);
+	for (size_t n = 0; n < width; n += TILE_VECTORS * LANES)
+		unit_tiles(6, TILE_VECTORS, how, p, rows, n);
 }
 
 #endif
