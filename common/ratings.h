@@ -48,4 +48,18 @@ static inline int64_t ratings_time(const struct ratings *ratings, uint64_t row)
 MUST_CHECK int ratings_write(const struct ratings *ratings, struct output *const parts[PARTS], size_t threads,
                              struct error *error);
 
+/* Where ratings_write_records writes to. */
+struct ratings_streams {
+	struct output *parts[PARTS];  /* NULL: not written */
+	struct output *users, *items; /* the maps */
+	/* Rows of each part that were left out, and how many had an unknown user, or an unknown item: */
+	uint64_t unknown_rows[PARTS], unknown_users[PARTS], unknown_items[PARTS];
+};
+
+/* Writes what encode-ids makes of the parts as text when it has no options, to the byte: a stream of interactions of each,
+ * and the maps. Ids are those of the training part, in order of first appearance; rows of other parts with another user or
+ * item are left out, counted, and in `ratings` dropped. Beside the ratings it takes the maps once more. */
+MUST_CHECK int ratings_write_records(struct ratings *ratings, struct ratings_streams *streams, size_t threads,
+                                     struct error *error);
+
 #endif
