@@ -70,7 +70,7 @@ static int number_sides(struct side sides[SIDES], size_t threads, struct error *
 	return 0;
 }
 
-/* Takes rows whose user or item has no number out of the part. Parts other than the first may have few rows. */
+/* Takes rows whose user or item has no number out of the part. */
 static void drop_unknown(struct ratings *ratings, const struct side sides[SIDES], enum part part,
                          struct ratings_streams *streams)
 {
@@ -286,8 +286,9 @@ int ratings_write_records(struct ratings *ratings, struct ratings_streams *strea
 	if (result == 0) {
 		struct packing packing = {.ratings = ratings, .users = sides[0].numbers, .items = sides[1].numbers,
 		                          .values = values};
-		drop_unknown(ratings, sides, PART_VALID, streams);
-		drop_unknown(ratings, sides, PART_TEST, streams);
+		const bool all_known = sides[0].map.count == ratings->users.count && sides[1].map.count == ratings->items.count;
+		for (int p = PART_TRAIN + 1; p < PARTS && !all_known; p++)
+			drop_unknown(ratings, sides, (enum part)p, streams);
 		result = write_parts(&packing, sides, streams, threads, error);
 	}
 	if (result == 0)
