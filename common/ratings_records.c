@@ -75,7 +75,7 @@ static void drop_unknown(struct ratings *ratings, const struct side sides[SIDES]
                          struct ratings_streams *streams)
 {
 	uint8_t *at = ratings->part, *end = at + ratings->count;
-	for (; (at = memchr(at, part, (size_t)(end - at))); at++) {
+	for (; (at = memchr(at, (int)part, (size_t)(end - at))); at++) {
 		const uint64_t row = (uint64_t)(at - ratings->part);
 		const bool no_user = sides[0].numbers[column_get(&ratings->user, row)] == (uint32_t)IDMAP_MISSING;
 		const bool no_item = sides[1].numbers[column_get(&ratings->item, row)] == (uint32_t)IDMAP_MISSING;
@@ -191,7 +191,7 @@ static void pack_block(void *context, size_t slot)
 	size_t records = 0;
 	for (uint64_t r = block->begin; r < block->end; r += BATCH) {
 		const size_t some = block->end - r < BATCH ? (size_t)(block->end - r) : BATCH;
-		if (!memchr(parts + r, packing->part, some))
+		if (!memchr(parts + r, (int)packing->part, some))
 			continue;
 		read_columns(packing->ratings, r, some, &columns);
 		const size_t kept = choose_rows(packing, parts + r, &columns, some, &packed);
