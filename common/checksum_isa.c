@@ -45,16 +45,16 @@ uint32_t JOIN(checksum_, KERNEL_ISA)(const unsigned char *bytes, size_t size)
 {
 	unsigned char last[PIECE];
 	__m128i pieces[PIECES];
-	if (size < 2 * STEP)
+	if (size < (size_t)2 * STEP)
 		return (uint32_t)crc32_z(0, bytes, size);
-	for (int p = 0; p < PIECES; p++)
+	for (size_t p = 0; p < PIECES; p++)
 		pieces[p] = load(bytes + PIECE * p);
 	pieces[0] = _mm_xor_si128(pieces[0], _mm_cvtsi32_si128(-1)); /* the first inversion */
 	for (bytes += STEP, size -= STEP; size >= STEP; bytes += STEP, size -= STEP)
 #pragma GCC unroll 4
-		for (int p = 0; p < PIECES; p++)
+		for (size_t p = 0; p < PIECES; p++)
 			pieces[p] = fold(pieces[p], STEP_FACTORS, load(bytes + PIECE * p));
-	for (int p = 1; p < PIECES; p++)
+	for (size_t p = 1; p < PIECES; p++)
 		pieces[p] = fold(pieces[p - 1], PIECE_FACTORS, pieces[p]);
 	_mm_storeu_si128((__m128i *)(void *)last, pieces[PIECES - 1]);
 	return (uint32_t)crc32_z(crc32_z(UINT32_MAX, last, PIECE), bytes, size); /* zlib inverts UINT32_MAX to nothing */
