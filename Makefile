@@ -44,8 +44,8 @@ tools := $(tool_sources:tools/%.c=$(BUILD)/bin/%)
 unit_tests := $(unit_sources:tests/unit/%.c=$(BUILD)/unit/%)
 
 isas := avx512 avx2 portable
-isa_flags_avx512 := -O3 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mbmi2 -mprefer-vector-width=512
-isa_flags_avx2 := -O3 -mavx2 -mfma -mbmi2
+isa_flags_avx512 := -O3 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mbmi2 -mpclmul -mprefer-vector-width=512
+isa_flags_avx2 := -O3 -mavx2 -mfma -mbmi2 -mpclmul
 isa_flags_portable := -O3
 # Products of bfloat16 by tiles, in assembly: everything else of it is AVX-512.
 isa_flags_amx := $(isa_flags_avx512)
@@ -107,7 +107,7 @@ $(BUILD)/common/%.o: common/%.c $(BUILD)/flags
 	$(Q)$(CC) $(CFLAGS) $(FLAGS) -MMD -MP -c -o $@ $<
 
 # Plain loops over long arrays, which the compiler turns into vectors of whatever every x86-64 has.
-$(addprefix $(BUILD)/common/,column.o ratings_write.o): private CFLAGS += -O3
+$(addprefix $(BUILD)/common/,column.o ratings_records.o ratings_write.o): private CFLAGS += -O3
 # Loops of some 40 vector instructions, which lose 5 % where they begin in the middle of a line of the cache.
 $(BUILD)/common/kernels_score_isa_avx512.o: private kernel_flags += -falign-loops=64
 

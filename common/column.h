@@ -14,9 +14,13 @@ struct column {
 	size_t chunk_count, chunk_capacity;
 	uint64_t count;
 	unsigned width_bits;     /* 0..3: values of 1 << width_bits bytes */
+	bool stepped;            /* the values are 0, then each the one before or one more: no chunks, but */
+	uint32_t *steps;         /* where each value begins */
+	size_t step_count, step_capacity;
 };
 
-/* A zeroed struct is an empty column. */
+/* A zeroed struct is an empty column. One with `stepped` alone holds the numbers of users who come one after the other in
+ * 4 bytes a user; the first value out of turn makes it an ordinary one. */
 MUST_CHECK int column_add(struct column *column, uint64_t value, struct error *error);
 /* The same for `count` values in order. */
 MUST_CHECK int column_add_many(struct column *column, const uint32_t *values, size_t count, struct error *error);
@@ -27,9 +31,14 @@ void column_release(struct column *column);
 void column_read(const struct column *column, uint64_t index, size_t count, uint64_t *values);
 void column_read_narrow(const struct column *column, uint64_t index, size_t count, uint32_t *values);
 
+/* The value at `index` of a stepped column. */
+uint32_t column_step(const struct column *column, uint64_t index);
+
 /* The value at `index` < count. */
 static inline uint64_t column_get(const struct column *column, uint64_t index)
 {
+	if (column->stepped)
+		return column_step(column, index);
 	const void *chunk = column->chunks[index >> COLUMN_CHUNK_BITS];
 	const size_t at = index & (COLUMN_CHUNK - 1);
 	switch (column->width_bits) {

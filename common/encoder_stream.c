@@ -10,14 +10,8 @@ enum { HELD_ROWS = 1 << 18 }; /* an input of fewer rows is written when the maps
 static json_t *new_metadata(const struct encoder *encoder, const struct encoder_source *source,
                             const struct stream_info *info, struct error *error)
 {
-	json_t *metadata = records_metadata(encoder->settings->tool, encoder->settings->described, info, error);
-	if (metadata && (json_object_set_new(metadata, "has_rating", json_boolean(source->has_rating)) ||
-	                 json_object_set_new(metadata, "has_time", json_boolean(source->has_time)))) {
-		error_set(error, CODE_SYSTEM, "out of memory");
-		json_decref(metadata);
-		return NULL;
-	}
-	return metadata;
+	return interactions_metadata(encoder->settings->tool, encoder->settings->described, info, source->has_rating,
+	                             source->has_time, error);
 }
 
 int encoder_open_stream(const struct encoder *encoder, struct encoder_source *source, const struct stream_info *info,

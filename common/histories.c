@@ -4,6 +4,7 @@
 #include "histories.h"
 
 #include "mem.h"
+#include "radix.h"
 
 enum { CHUNK_BITS = 16, CHUNK_EVENTS = 1 << CHUNK_BITS };
 
@@ -36,18 +37,21 @@ static void events_release(struct events *events)
 
 /* ---- reading ---- */
 
-static int events_add(struct events *events, const struct interaction *one, struct error *error)
+static int events_add(struct events *events, const struct interaction_columns *columns, size_t count,
+                      struct error *error)
 {
-	if (events->count == (uint64_t)events->chunk_count << CHUNK_BITS) {
-		if (mem_grow((void **)&events->chunks, &events->capacity, events->chunk_count + 1, sizeof *events->chunks,
-		             error) < 0)
-			return -1;
-		struct event *chunk = mem_alloc(CHUNK_EVENTS, sizeof *chunk, error);
-		if (!chunk)
-			return -1;
-		events->chunks[events->chunk_count++] = chunk;
+	for (size_t i = 0; i < count; i++) {
+		if (events->count == (uint64_t)events->chunk_count << CHUNK_BITS) {
+			if (mem_grow((void **)&events->chunks, &events->capacity, events->chunk_count + 1,
+			             sizeof *events->chunks, error) < 0)
+				return -1;
+			struct event *chunk = mem_alloc(CHUNK_EVENTS, sizeof *chunk, error);
+			if (!chunk)
+				return -1;
+			events->chunks[events->chunk_count++] = chunk;
+		}
+		*event_at(events, events->count++) = (struct event){columns->users[i], columns->items[i], columns->times[i]};
 	}
-	*event_at(events, events->count++) = (struct event){one->user, one->item, one->time};
 	return 0;
 }
 
@@ -62,21 +66,24 @@ static int take_ids(const struct stream_reader *reader, const char *path, const 
 static int read_one(struct events *events, const char *path, const char *name, struct stream_info *info,
                     struct error *error)
 {
+	enum { BATCH = 1024 };
+	uint32_t users[BATCH], items[BATCH];
+	int64_t times[BATCH];
+	const struct interaction_columns columns = {.users = users, .items = items, .times = times};
 	struct stream_reader reader = {0};
-	struct interaction one;
-	int more = stream_reader_open(&reader, path, STREAM_INTERACTIONS, error);
+	ptrdiff_t more = stream_reader_open(&reader, path, STREAM_INTERACTIONS, error);
 	if (more == 0)
 		more = take_ids(&reader, path, name, info, error);
 	if (more == 0) {
 		events->has_time = events->has_time && !json_is_false(json_object_get(reader.metadata, "has_time"));
-		while ((more = interaction_read(&reader, info, &one, error)) > 0)
-			if (events_add(events, &one, error) < 0) {
+		while ((more = interactions_take(&reader, info, &columns, BATCH, error)) > 0)
+			if (events_add(events, &columns, (size_t)more, error) < 0) {
 				more = -1;
 				break;
 			}
 	}
 	stream_reader_release(&reader);
-	return more;
+	return more < 0 ? -1 : 0;
 }
 
 /* ---- the order of users ---- */
@@ -106,13 +113,11 @@ static int group_by_user(const struct events *events, const uint64_t *offsets, u
 
 /* ---- one user ---- */
 
-static int by_item_latest_first(const void *a, const void *b)
-{
-	const struct event *x = a, *y = b;
-	if (x->item != y->item)
-		return x->item < y->item ? -1 : 1;
-	return (x->time < y->time) - (x->time > y->time);
-}
+/* A user's events, and room to sort them in: keys have what is sorted by above the place of the event. */
+struct row {
+	struct event *events;
+	uint64_t *keys, *spare;
+};
 
 static int latest_first(const void *a, const void *b)
 {
@@ -120,30 +125,70 @@ static int latest_first(const void *a, const void *b)
 	return (x->time < y->time) - (x->time > y->time);
 }
 
+/* Orders the first `count` events latest first, and equal times any way, by keys where a distance in time and a place
+ * fit into one; their keys are then the places, what is to be at place k is events[keys[k]]. */
+static void order_by_time(struct row *row, size_t count)
+{
+	struct event *events = row->events;
+	int64_t least = INT64_MAX, most = INT64_MIN;
+	unsigned bits = 1;
+	while (count > (size_t)1 << bits)
+		bits++;
+	for (size_t k = 0; k < count; k++) {
+		least = events[k].time < least ? events[k].time : least;
+		most = events[k].time > most ? events[k].time : most;
+	}
+	const bool fit = ((uint64_t)most - (uint64_t)least) >> (64 - bits) == 0;
+	if (!fit)
+		qsort(events, count, sizeof *events, latest_first);
+	for (size_t k = 0; k < count; k++)
+		row->keys[k] = fit ? ((uint64_t)most - (uint64_t)events[k].time) << bits | k : k;
+	if (fit)
+		radix_sort_with(row->keys, row->spare, count, bits);
+	for (size_t k = 0; k < count; k++)
+		row->keys[k] &= (UINT64_C(1) << bits) - 1;
+}
+
+/* The user's distinct items ascending to `items`; event k becomes (place k among them, item, latest time). Returns how
+ * many they are. */
+static uint32_t merge_doubles(struct row *row, size_t count, uint32_t *items)
+{
+	struct event *merged = (struct event *)(void *)row->spare; /* free once the keys are sorted */
+	uint32_t used = 0;
+	for (size_t k = 0; k < count; k++)
+		row->keys[k] = (uint64_t)row->events[k].item << 32 | k;
+	radix_sort_with(row->keys, row->spare, count, 32);
+	for (size_t k = 0; k < count; k++) {
+		const struct event event = row->events[(uint32_t)row->keys[k]];
+		if (used && event.item == items[used - 1]) {
+			merged[used - 1].time = event.time > merged[used - 1].time ? event.time : merged[used - 1].time;
+			continue;
+		}
+		items[used] = event.item;
+		merged[used] = (struct event){used, event.item, event.time};
+		used++;
+	}
+	memcpy(row->events, merged, used * sizeof *merged);
+	return used;
+}
+
 /* Appends the `count` events of a user, which are ruined, as pairs. */
-static void add_user(struct histories *histories, struct event *row, size_t count)
+static void add_user(struct histories *histories, struct row *row, size_t count)
 {
 	struct interactions *interactions = &histories->interactions;
 	uint32_t *items = interactions->item_ids + interactions->count;
-	uint32_t used = 0;
-	qsort(row, count, sizeof *row, by_item_latest_first);
-	for (size_t k = 0; k < count; k++) {
-		if (used && row[k].item == items[used - 1])
-			continue;
-		items[used] = row[k].item;
-		interactions->popularity[row[k].item]++;
-		row[used] = row[k];
-		row[used].user = used; /* from here on: its place among the user's pairs */
-		used++;
-	}
+	const uint32_t used = merge_doubles(row, count, items);
+	for (uint32_t k = 0; k < used; k++)
+		interactions->popularity[items[k]]++;
 	for (uint32_t k = 0; histories->times && k < used; k++)
-		histories->times[interactions->count + k] = row[k].time;
+		histories->times[interactions->count + k] = row->events[k].time;
 	if (histories->later) {
 		uint32_t *later = histories->later + interactions->count;
-		qsort(row, used, sizeof *row, latest_first);
+		order_by_time(row, used);
 		for (uint32_t k = 0, first = 0; k < used; k++) {
-			first = row[k].time == row[first].time ? first : k;
-			later[row[k].user] = first;
+			const struct event *event = &row->events[row->keys[k]];
+			first = event->time == row->events[row->keys[first]].time ? first : k;
+			later[event->user] = first;
 		}
 	}
 	interactions->doubles += count - used;
@@ -163,25 +208,29 @@ static int write_rows(struct histories *histories, struct events *events, struct
 {
 	struct interactions *interactions = &histories->interactions;
 	uint64_t at = 0;
-	struct event *row = mem_alloc(longest_row(interactions->offsets, interactions->users), sizeof *row, error);
-	if (!row)
-		return -1;
-	for (uint32_t user = 0; user < interactions->users; user++) {
+	const size_t longest = longest_row(interactions->offsets, interactions->users);
+	struct row row = {.events = mem_alloc(longest, sizeof *row.events, error),
+	                  .keys = mem_alloc(longest, sizeof *row.keys, error),
+	                  .spare = mem_alloc(longest, sizeof *row.events, error)}; /* keys, then events */
+	const bool made = row.events && row.keys && row.spare;
+	for (uint32_t user = 0; made && user < interactions->users; user++) {
 		const uint64_t end = interactions->offsets[user + 1];
 		size_t count = 0;
 		interactions->offsets[user] = interactions->count;
 		for (; at < end; at++) {
-			row[count++] = *event_at(events, at);
+			row.events[count++] = *event_at(events, at);
 			if (((at + 1) & (CHUNK_EVENTS - 1)) == 0) {
 				mem_free(events->chunks[at >> CHUNK_BITS]);
 				events->chunks[at >> CHUNK_BITS] = NULL;
 			}
 		}
-		add_user(histories, row, count);
+		add_user(histories, &row, count);
 	}
 	interactions->offsets[interactions->users] = interactions->count;
-	mem_free(row);
-	return 0;
+	mem_free(row.events);
+	mem_free(row.keys);
+	mem_free(row.spare);
+	return made ? 0 : -1;
 }
 
 static int build(struct histories *histories, struct events *events, const struct stream_info *info,

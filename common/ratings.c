@@ -174,7 +174,7 @@ static int read_rows(struct ratings *ratings, struct csv_rows *rows, double mini
 int ratings_read(struct ratings *ratings, const char *path, const struct ratings_source *source,
                  struct row_errors *errors, struct error *error)
 {
-	*ratings = (struct ratings){0};
+	*ratings = (struct ratings){.user.stepped = true};
 	struct csv_rows *rows = mem_alloc_zero(1, sizeof *rows, error);
 	if (!rows)
 		return -1;

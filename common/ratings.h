@@ -1,6 +1,6 @@
 /* Raw ratings held whole for splitting: ids and rating texts once each, numbers in narrow columns. At the size
- * of MovieLens 20M a rating takes 12 bytes, and 4 more while each user's rows are looked up, beside the
- * strings. */
+ * of MovieLens 20M a rating takes 8 bytes; where users do not come one after the other 12, and 4 more while each user's
+ * rows are looked up; beside the strings. */
 #ifndef RECPIPE_RATINGS_H
 #define RECPIPE_RATINGS_H
 
@@ -47,5 +47,19 @@ static inline int64_t ratings_time(const struct ratings *ratings, uint64_t row)
  * parts[p] NULL: not written. `threads` as in struct ratings_source. */
 MUST_CHECK int ratings_write(const struct ratings *ratings, struct output *const parts[PARTS], size_t threads,
                              struct error *error);
+
+/* Where ratings_write_records writes to. */
+struct ratings_streams {
+	struct output *parts[PARTS];  /* NULL: not written */
+	struct output *users, *items; /* the maps */
+	/* Rows of each part that were left out, and how many had an unknown user, or an unknown item: */
+	uint64_t unknown_rows[PARTS], unknown_users[PARTS], unknown_items[PARTS];
+};
+
+/* Writes what encode-ids makes of the parts as text when it has no options, to the byte: a stream of interactions of each,
+ * and the maps. Ids are those of the training part, in order of first appearance; rows of other parts with another user or
+ * item are left out, counted, and in `ratings` dropped. Beside the ratings it takes the maps once more. */
+MUST_CHECK int ratings_write_records(struct ratings *ratings, struct ratings_streams *streams, size_t threads,
+                                     struct error *error);
 
 #endif

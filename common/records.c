@@ -57,13 +57,27 @@ int interaction_read(struct stream_reader *reader, const struct stream_info *inf
 	return 1;
 }
 
+json_t *interactions_metadata(const char *tool, const char *options, const struct stream_info *info, bool has_rating,
+                              bool has_time, struct error *error)
+{
+	json_t *metadata = records_metadata(tool, options, info, error);
+	if (metadata && (json_object_set_new(metadata, "has_rating", json_boolean(has_rating)) ||
+	                 json_object_set_new(metadata, "has_time", json_boolean(has_time)))) {
+		error_set(error, CODE_SYSTEM, "out of memory");
+		json_decref(metadata);
+		return NULL;
+	}
+	return metadata;
+}
+
 void interactions_pack(const struct interaction_columns *columns, size_t from, size_t count, unsigned char *to)
 {
+	const struct interaction_columns in = *columns; /* a copy, which the bytes written cannot change */
 	for (size_t i = from; i < from + count; i++, to += INTERACTION_SIZE) {
-		put_u32(to, columns->users[i]);
-		put_u32(to + 4, columns->items[i]);
-		put_f32(to + 8, columns->ratings[i]);
-		put_u64(to + 12, (uint64_t)columns->times[i]);
+		put_u32(to, in.users[i]);
+		put_u32(to + 4, in.items[i]);
+		put_f32(to + 8, in.ratings[i]);
+		put_u64(to + 12, (uint64_t)in.times[i]);
 	}
 }
 

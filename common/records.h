@@ -72,6 +72,10 @@ struct interaction_columns {
 
 enum { INTERACTION_SIZE = 20 };
 
+/* records_metadata and what interactions have beside it: whether the source had the two columns. */
+MUST_CHECK json_t *interactions_metadata(const char *tool, const char *options, const struct stream_info *info,
+                                         bool has_rating, bool has_time, struct error *error);
+
 /* `count` records into the bytes of a stream; INTERACTION_SIZE each at `to`. */
 void interactions_pack(const struct interaction_columns *columns, size_t from, size_t count, unsigned char *to);
 MUST_CHECK int interactions_write(struct stream_writer *writer, const struct interaction_columns *columns, size_t count,

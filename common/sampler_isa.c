@@ -12,6 +12,7 @@ enum { STRETCH = 64, WORDS = 4 };
 
 /* Positives being worked on, and their tries out of one block of words. */
 struct stretch {
+	size_t count;                  /* of the positives; what is behind them repeats the first */
 	uint32_t positives[STRETCH], users[STRETCH];
 	uint32_t starts[STRETCH], widths[STRETCH]; /* the user's words of the filter */
 	uint32_t tries[WORDS][STRETCH];
@@ -116,51 +117,101 @@ LANE_CODE uint32_t known_by_bitmap(const struct sampler *sampler, vu user, vu it
 	return vu_some(vu_and(vu_right_each(word, vu_and(item, vu_set(31))), vu_set(1)));
 }
 
+/* Where in the filter the item of a user stands, whose words are `width` from `start` on. */
+LANE_CODE vu filter_word(vu start, vu width, vu item)
+{
+	return vu_add(start, vu_multiply_high(vu_multiply_low(item, vu_set(SAMPLER_FILTER_WORD)), width));
+}
+
 /* Bit i: the user may know the item. */
 LANE_CODE uint32_t known_by_filter(const struct sampler *sampler, vu start, vu width, vu item)
 {
-	const vu place = vu_multiply_high(vu_multiply_low(item, vu_set(SAMPLER_FILTER_WORD)), width);
-	const vu word = vu_gather(sampler->filter, vu_add(start, place));
+	const vu word = vu_gather(sampler->filter, filter_word(start, width, item));
 	const vu bits = vu_right(vu_multiply_low(item, vu_set(SAMPLER_FILTER_BITS)), 22);
 	const vu both = vu_and(vu_right_each(word, vu_and(bits, vu_set(31))), vu_right_each(word, vu_right(bits, 5)));
 	return vu_some(vu_and(both, vu_set(1)));
 }
 
-/* Leaves of the suspects in stretch->known those whom a search finds; their rows are brought on the way first. */
+/* Rows being searched together. */
+struct searches {
+	const uint32_t *rows[WORDS * STRETCH];   /* the last of `left` items on from here that is at most the one sought */
+	uint32_t left[WORDS * STRETCH], items[WORDS * STRETCH];
+	uint8_t tries[WORDS * STRETCH], places[WORDS * STRETCH]; /* where the suspect stands in the stretch */
+};
+
+/* Leaves of the suspects in stretch->known those whom a search finds. All of them are halved in turns, so that they wait
+ * for memory together. */
 LANE_CODE void search_suspects(const struct sampler *sampler, struct stretch *stretch, unsigned tries)
 {
 	const struct interactions *known = sampler->known;
-	for (unsigned t = 0; t < tries; t++)
-		for (uint64_t rest = stretch->known[t]; rest; rest &= rest - 1) {
-			const uint32_t user = stretch->users[__builtin_ctzll(rest)];
-			const uint32_t *row = known->item_ids + known->offsets[user];
-			const uint64_t count = known->offsets[user + 1] - known->offsets[user];
-			__builtin_prefetch(row + count / 2);
-			__builtin_prefetch(row + count / 4);
-			__builtin_prefetch(row + count / 4 * 3);
-		}
+	struct searches searches;
+	uint32_t count = 0, most = 0;
 	for (unsigned t = 0; t < tries; t++)
 		for (uint64_t rest = stretch->known[t]; rest; rest &= rest - 1) {
 			const int i = __builtin_ctzll(rest);
-			if (!interactions_has(known, stretch->users[i], stretch->tries[t][i]))
-				stretch->known[t] ^= rest & -rest;
+			const uint64_t begin = known->offsets[stretch->users[i]];
+			const uint32_t all = (uint32_t)(known->offsets[stretch->users[i] + 1] - begin); /* the positive at least */
+			searches.rows[count] = known->item_ids + begin;
+			searches.left[count] = all;
+			searches.items[count] = stretch->tries[t][i];
+			searches.tries[count] = (uint8_t)t;
+			searches.places[count++] = (uint8_t)i;
+			most = all > most ? all : most;
+			__builtin_prefetch(known->item_ids + begin + all / 2);
 		}
+	for (; most > 1; most -= most / 2)
+		for (uint32_t s = 0; s < count; s++) {
+			const uint32_t *row = searches.rows[s];
+			const uint32_t half = searches.left[s] / 2, left = searches.left[s] - half;
+			row += row[half] <= searches.items[s] ? half : 0;
+			__builtin_prefetch(row + left / 2);
+			searches.rows[s] = row;
+			searches.left[s] = left;
+		}
+	for (uint32_t s = 0; s < count; s++)
+		if (*searches.rows[s] != searches.items[s])
+			stretch->known[searches.tries[s]] ^= UINT64_C(1) << searches.places[s];
 }
 
-/* The tries that one block of words gives the first `count` positives, and which of them are known. Returns how many
- * tries a block is. */
-LANE_CODE unsigned try_block(const struct sampler *sampler, struct stretch *stretch, size_t count, uint32_t block)
+/* How many tries a block of words is. */
+LANE_CODE unsigned tries_a_block(const struct sampler *sampler)
 {
-	const unsigned tries = sampler->alias_least ? WORDS / 2 : WORDS;
-	for (unsigned t = 0; t < tries; t++)
-		stretch->known[t] = 0;
+	return sampler->alias_least ? WORDS / 2 : WORDS;
+}
+
+/* The tries that one block of words gives the first `count` positives. */
+LANE_CODE void draw_tries(const struct sampler *sampler, struct stretch *stretch, size_t count, uint32_t block)
+{
 	for (size_t i = 0; i < count; i += LANES) {
 		vu words[WORDS];
 		draw_words(sampler, vu_load(stretch->positives + i), block, words);
-		for (unsigned t = 0; t < tries; t++) {
-			const vu item = sampler->alias_least ? item_of(sampler, words[2 * t], words[2 * t + 1])
-			                                      : item_of(sampler, words[t], words[t]);
-			vu_store(&stretch->tries[t][i], item);
+		for (unsigned t = 0; t < tries_a_block(sampler); t++)
+			vu_store(&stretch->tries[t][i], sampler->alias_least ? item_of(sampler, words[2 * t], words[2 * t + 1])
+			                                                     : item_of(sampler, words[t], words[t]));
+	}
+}
+
+/* Brings the words of the filter that will be looked at on the way. */
+LANE_CODE void fetch_filter(const struct sampler *sampler, const struct stretch *stretch, size_t count)
+{
+	for (unsigned t = 0; t < tries_a_block(sampler); t++)
+		for (size_t i = 0; i < count; i += LANES) {
+			uint32_t words[LANES];
+			vu_store(words, filter_word(vu_load(stretch->starts + i), vu_load(stretch->widths + i),
+			                            vu_load(&stretch->tries[t][i])));
+			for (size_t l = 0; l < LANES; l++)
+				__builtin_prefetch(&sampler->filter[words[l]]);
+		}
+}
+
+/* Which of the tries are known. */
+LANE_CODE void judge_tries(const struct sampler *sampler, struct stretch *stretch, size_t count)
+{
+	const unsigned tries = tries_a_block(sampler);
+	for (unsigned t = 0; t < tries; t++) {
+		stretch->known[t] = 0;
+		for (size_t i = 0; i < count; i += LANES) {
+			const vu item = vu_load(&stretch->tries[t][i]);
 			const uint32_t known =
 				sampler->bitmap   ? known_by_bitmap(sampler, vu_load(stretch->users + i), item)
 				: sampler->filter ? known_by_filter(sampler, vu_load(stretch->starts + i), vu_load(stretch->widths + i), item)
@@ -169,11 +220,10 @@ LANE_CODE unsigned try_block(const struct sampler *sampler, struct stretch *stre
 		}
 	}
 	if (sampler->bitmap)
-		return tries;
+		return;
 	for (unsigned t = 0; t < tries; t++)
 		stretch->known[t] &= UINT64_MAX >> (STRETCH - count);
 	search_suspects(sampler, stretch, tries);
-	return tries;
 }
 
 /* ---- a stretch ---- */
@@ -207,51 +257,65 @@ LANE_CODE size_t take_tries(const struct sampler *sampler, struct stretch *stret
 	return left;
 }
 
-LANE_CODE uint64_t fill_stretch(const struct sampler *sampler, struct stretch *stretch, size_t count, uint32_t *users,
-                                uint32_t *items)
+/* Looks up who the positives are of, and draws their first tries. */
+LANE_CODE void begin_stretch(const struct sampler *sampler, struct stretch *stretch, uint32_t *users, uint32_t *items)
 {
 	const size_t group = 1 + (size_t)sampler->options.ratio;
-	uint64_t missing = 0;
-	uint32_t tried = 0;
 	for (size_t i = 0; i < STRETCH; i++) {
 		const uint32_t positive = stretch->positives[i];
 		stretch->users[i] = sampler->users[positive];
 		stretch->have[i] = 0;
 		stretch->starts[i] = sampler->filter ? sampler->filter_starts[stretch->users[i]] : 0;
 		stretch->widths[i] = sampler->filter ? sampler->filter_starts[stretch->users[i] + 1] - stretch->starts[i] : 0;
-		if (i >= count)
+		if (i >= stretch->count)
 			continue;
 		stretch->groups[i] = items + i * group;
 		users[i] = stretch->users[i];
 		items[i * group] = sampler->known->item_ids[positive];
 	}
-	for (uint32_t block = 0; group > 1 && count > 0; block++) {
-		const unsigned tries = try_block(sampler, stretch, count, block);
-		tried += tries;
-		count = take_tries(sampler, stretch, count, tries, tried, &missing);
+	if (group == 1)
+		return;
+	draw_tries(sampler, stretch, stretch->count, 0);
+	if (sampler->filter)
+		fetch_filter(sampler, stretch, stretch->count);
+}
+
+LANE_CODE uint64_t finish_stretch(const struct sampler *sampler, struct stretch *stretch)
+{
+	const unsigned tries = tries_a_block(sampler);
+	uint64_t missing = 0;
+	size_t count = sampler->options.ratio > 0 ? stretch->count : 0;
+	for (uint32_t block = 0; count > 0; block++) {
+		if (block > 0)
+			draw_tries(sampler, stretch, count, block);
+		judge_tries(sampler, stretch, count);
+		count = take_tries(sampler, stretch, count, tries, (block + 1) * tries, &missing);
 	}
 	return missing;
 }
 
 sampler_fill_function JOIN(sampler_fill_, KERNEL_ISA);
 
+/* Three stretches at a time: one whose positives are found, so that who they are of is on the way; one whose first tries
+ * are drawn, so that the words of the filter are; and one that is judged. */
 uint64_t JOIN(sampler_fill_, KERNEL_ISA)(const struct sampler *sampler, uint64_t begin, uint64_t end, uint32_t *users,
                                          uint32_t *items)
 {
 	const size_t group = 1 + (size_t)sampler->options.ratio;
-	struct stretch stretch;
-	uint32_t next[STRETCH];
+	const uint64_t all = (end - begin + STRETCH - 1) / STRETCH;
+	struct stretch ring[3];
 	uint64_t missing = 0;
-	if (begin < end)
-		find_positives(sampler, begin, end - begin < STRETCH ? (size_t)(end - begin) : STRETCH, next);
-	for (uint64_t first = begin; first < end; first += STRETCH) {
-		const size_t count = end - first < STRETCH ? (size_t)(end - first) : STRETCH;
-		const uint64_t behind = end - first - count;
-		memcpy(stretch.positives, next, sizeof next);
-		/* The positives after these, whose rows are then on the way. */
-		if (behind > 0)
-			find_positives(sampler, first + STRETCH, behind < STRETCH ? (size_t)behind : STRETCH, next);
-		missing += fill_stretch(sampler, &stretch, count, users + (first - begin), items + (first - begin) * group);
+	for (uint64_t found = 0; found < all + 2; found++) {
+		struct stretch *next = &ring[found % 3], *drawn = &ring[(found + 2) % 3], *judged = &ring[(found + 1) % 3];
+		if (found < all) {
+			const uint64_t first = begin + found * STRETCH;
+			next->count = end - first < STRETCH ? (size_t)(end - first) : STRETCH;
+			find_positives(sampler, first, next->count, next->positives);
+		}
+		if (found >= 1 && found <= all)
+			begin_stretch(sampler, drawn, users + (found - 1) * STRETCH, items + (found - 1) * STRETCH * group);
+		if (found >= 2)
+			missing += finish_stretch(sampler, judged);
 	}
 	return missing;
 }

@@ -14,6 +14,12 @@ static bool count_rows(const struct ratings *ratings, uint32_t *starts)
 	uint64_t users[BATCH];
 	uint32_t user = 0, run = 0;
 	bool together = true;
+	if (ratings->user.stepped) {
+		for (uint32_t u = 0; u < ratings->users.count; u++)
+			starts[u + 2] = (uint32_t)(u + 1 < ratings->users.count ? ratings->user.steps[u + 1] : ratings->count) -
+			                ratings->user.steps[u];
+		return true;
+	}
 	for (uint64_t r = 0; r < ratings->count; r += BATCH) {
 		const size_t some = ratings->count - r < BATCH ? (size_t)(ratings->count - r) : BATCH;
 		column_read(&ratings->user, r, some, users);

@@ -6,6 +6,7 @@
 #ifndef RECPIPE_STREAM_H
 #define RECPIPE_STREAM_H
 
+#include <endian.h>
 #include <jansson.h>
 
 #include "compat.h"
@@ -71,6 +72,16 @@ MUST_CHECK void *stream_reserve(struct stream_writer *writer, size_t size, struc
 MUST_CHECK void *stream_reserve_many(struct stream_writer *writer, size_t size, size_t count, size_t *got,
                                      struct error *error);
 
+/* A block whose records were packed elsewhere, by threads of the caller's say. */
+struct stream_packed {
+	const unsigned char *bytes;
+	size_t size;                 /* 1 to STREAM_BLOCK_MAX */
+	uint32_t records, crc;       /* crc: checksum_crc32 of the bytes */
+};
+
+/* Writes it, behind what is gathered. For writers that neither compress nor have a thread. */
+MUST_CHECK int stream_put_block(struct stream_writer *writer, const struct stream_packed *block, struct error *error);
+
 /* Sends what is gathered as a block now (the end of an epoch, say); nothing when it is empty. */
 MUST_CHECK int stream_flush(struct stream_writer *writer, struct error *error);
 
@@ -135,14 +146,14 @@ void stream_reader_release(struct stream_reader *reader); /* also after a failed
 /* Little-endian fields. */
 static inline void put_u32(unsigned char *to, uint32_t value)
 {
-	for (int i = 0; i < 4; i++)
-		to[i] = (unsigned char)(value >> (8 * i));
+	const uint32_t little = htole32(value);
+	memcpy(to, &little, sizeof little);
 }
 
 static inline void put_u64(unsigned char *to, uint64_t value)
 {
-	for (int i = 0; i < 8; i++)
-		to[i] = (unsigned char)(value >> (8 * i));
+	const uint64_t little = htole64(value);
+	memcpy(to, &little, sizeof little);
 }
 
 static inline void put_f32(unsigned char *to, float value)

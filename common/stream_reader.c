@@ -2,6 +2,7 @@
  * the input is believed only behind an end block whose totals agree. */
 #include <zlib.h>
 
+#include "checksum.h"
 #include "mem.h"
 #include "stream.h"
 #include "stream_format.h"
@@ -148,12 +149,12 @@ static int read_block(struct stream_reader *reader, const unsigned char *head, s
 	unsigned char *to = stored < size ? reader->packed : reader->block;
 	if (read_exactly(reader, to, stored, error) < 0)
 		return -1;
-	if (get_u32(head + 16) != (uint32_t)crc32(0, to, stored))
+	if (get_u32(head + 16) != checksum_crc32(to, stored))
 		return broken(reader, error, "a block is damaged (CRC)");
 	reader->block_size = size;
 	if (stored < size && inflate_block(reader, stored, error) < 0)
 		return -1;
-	const uLong crc = stored < size ? crc32(0, reader->block, size) : get_u32(head + 16);
+	const uLong crc = stored < size ? checksum_crc32(reader->block, size) : get_u32(head + 16);
 	reader->content_crc = (uint32_t)crc32_combine(reader->content_crc, crc, (z_off_t)size);
 	reader->block_records = records;
 	reader->records += records;

@@ -3,6 +3,7 @@
  * calls of stream_flush alone. A stream that was not finished has no end block and is refused by readers. */
 #include <zlib.h>
 
+#include "checksum.h"
 #include "mem.h"
 #include "stream.h"
 #include "stream_format.h"
@@ -30,7 +31,7 @@ static unsigned char *make_header(const struct stream_writer *writer, enum strea
 		put_u32(head + 20, 0);
 		put_u32(head + 24, (uint32_t)length);
 		memcpy(head + HEADER_SIZE, body, length);
-		put_u32(head + HEADER_SIZE + length, (uint32_t)crc32(0, head, (uInt)(HEADER_SIZE + length)));
+		put_u32(head + HEADER_SIZE + length, checksum_crc32(head, HEADER_SIZE + length));
 		*size = HEADER_SIZE + length + 4;
 	}
 	free(text);
@@ -56,36 +57,46 @@ int stream_writer_open(struct stream_writer *writer, struct output *output, enum
 	return result;
 }
 
-/* Checksums and writes one block. */
+/* Writes a block of the records `content`; `stored`: the same, or what they were compressed to. */
+static int send_block(struct stream_writer *writer, const struct stream_packed *content,
+                      const struct stream_packed *stored, struct error *error)
+{
+	unsigned char head[BLOCK_HEADER_SIZE];
+	put_u32(head, block_tag);
+	put_u32(head + 4, content->records);
+	put_u32(head + 8, (uint32_t)content->size);
+	put_u32(head + 12, (uint32_t)stored->size);
+	put_u32(head + 16, stored->crc);
+	put_u32(head + 20, checksum_crc32(head, 20));
+	writer->content_crc = (uint32_t)crc32_combine(writer->content_crc, content->crc, (z_off_t)content->size);
+	writer->records += content->records;
+	writer->blocks++;
+	if (output_write(writer->output, head, sizeof head, error) < 0)
+		return -1;
+	return output_write(writer->output, stored->bytes, stored->size, error);
+}
+
+/* Checksums and writes what was gathered. */
 static int write_block(void *context, size_t which, struct error *error)
 {
 	struct stream_writer *writer = context;
 	const struct stream_gathered *block = &writer->gathered[which];
-	unsigned char head[BLOCK_HEADER_SIZE];
-	const unsigned char *stored = block->bytes;
-	size_t size = block->used;
-	if (writer->compress) {
-		uLongf packed = (uLongf)writer->packed_size;
-		if (compress2(writer->packed, &packed, block->bytes, (uLong)block->used, Z_BEST_SPEED) == Z_OK &&
-		    packed < block->used) {
-			stored = writer->packed;
-			size = packed;
-		}
-	}
-	const uLong crc = crc32(0, stored, (uInt)size);
-	put_u32(head, block_tag);
-	put_u32(head + 4, block->records);
-	put_u32(head + 8, (uint32_t)block->used);
-	put_u32(head + 12, (uint32_t)size);
-	put_u32(head + 16, (uint32_t)crc);
-	put_u32(head + 20, (uint32_t)crc32(0, head, 20));
-	const uLong content = stored == block->bytes ? crc : crc32(0, block->bytes, (uInt)block->used);
-	writer->content_crc = (uint32_t)crc32_combine(writer->content_crc, content, (z_off_t)block->used);
-	writer->records += block->records;
-	writer->blocks++;
-	if (output_write(writer->output, head, sizeof head, error) < 0)
+	const struct stream_packed content = {.bytes = block->bytes, .size = block->used, .records = block->records,
+	                                      .crc = checksum_crc32(block->bytes, block->used)};
+	struct stream_packed stored = content;
+	uLongf packed = (uLongf)writer->packed_size;
+	if (writer->compress && compress2(writer->packed, &packed, block->bytes, (uLong)block->used, Z_BEST_SPEED) == Z_OK &&
+	    packed < block->used)
+		stored = (struct stream_packed){.bytes = writer->packed, .size = packed,
+		                                .crc = checksum_crc32(writer->packed, packed)};
+	return send_block(writer, &content, &stored, error);
+}
+
+int stream_put_block(struct stream_writer *writer, const struct stream_packed *block, struct error *error)
+{
+	if (stream_flush(writer, error) < 0)
 		return -1;
-	return output_write(writer->output, stored, size, error);
+	return send_block(writer, block, block, error);
 }
 
 int stream_writer_start_thread(struct stream_writer *writer, struct error *error)
@@ -153,7 +164,7 @@ int stream_writer_finish(struct stream_writer *writer, struct error *error)
 	put_u64(end + 4, writer->records);
 	put_u64(end + 12, writer->blocks);
 	put_u32(end + 20, writer->content_crc);
-	put_u32(end + 24, (uint32_t)crc32(0, end, 24));
+	put_u32(end + 24, checksum_crc32(end, 24));
 	return output_write(writer->output, end, sizeof end, error);
 }
 

@@ -1,4 +1,4 @@
-/* csvsplit: raw ratings in, train.csv, valid.csv and test.csv out. */
+/* csvsplit: raw ratings in, train.csv, valid.csv and test.csv out, or their records. */
 #include <inttypes.h>
 #include <limits.h>
 #include <math.h>
@@ -7,18 +7,25 @@
 #include "options.h"
 #include "split.h"
 
+/* What is written, in the order in which it takes its names; the parts as in enum part. */
+enum file { FILE_USERS = PARTS, FILE_ITEMS, FILE_REJECTS, FILE_SUMMARY, FILES };
+
 struct options {
-	const char *delimiter, *columns, *folder, *names[PARTS], *rejects, *summary, *cut;
+	const char *delimiter, *columns, *folder, *names[FILES], *cut;
 	double minimum, ratio, test_share;
 	int64_t core, least_user, least_item, seed, max_errors, shown, threads;
 	int duplicates, split, ties;
-	bool valid, strict, quiet;
+	bool valid, records, strict, quiet;
 };
 
 static const char *const duplicates_choices[] = {"last", "first", "error", NULL};
 static const char *const split_choices[] = {"last", "random", "ratio", "time", "users", NULL};
 static const char *const ties_choices[] = {"hash", "order", NULL};
-static const char *const part_names[PARTS] = {"train", "valid", "test"};
+/* In the folder, as text and as records; NULL: only where an option names one. */
+static const char *const file_names[FILES][2] = {
+	{"train.csv", "train.rec"}, {"valid.csv", "valid.rec"}, {"test.csv", "test.rec"},
+	[FILE_USERS] = {NULL, "users.ids"}, [FILE_ITEMS] = {NULL, "items.ids"},
+};
 static const struct options defaults = {
 	.folder = ".", .minimum = -INFINITY, .ratio = 0.8, .test_share = 0.1, .core = 1, .least_user = 1,
 	.least_item = 1, .seed = 1, .max_errors = 1000, .shown = 5, .valid = true,
@@ -26,10 +33,18 @@ static const struct options defaults = {
 
 #define AT(member) offsetof(struct options, member)
 static const struct option_spec table[] = {
-	{'O', "out", OPTION_TEXT, AT(folder), "FOLDER", "Where train.csv, valid.csv and test.csv go.", 0, 0, NULL},
+	{'O', "out", OPTION_TEXT, AT(folder), "FOLDER", "Where train.csv, valid.csv and test.csv go, or what --records writes.",
+	 0, 0, NULL},
 	{0, "train", OPTION_TEXT, AT(names[PART_TRAIN]), "FILE", "Another file for the training part.", 0, 0, NULL},
 	{0, "valid", OPTION_TEXT, AT(names[PART_VALID]), "FILE", "Another file for the validation part.", 0, 0, NULL},
 	{0, "test", OPTION_TEXT, AT(names[PART_TEST]), "FILE", "Another file for the test part.", 0, 0, NULL},
+	{0, "records", OPTION_FLAG, AT(records), NULL,
+	 "Instead of text write what encode-ids would make of it without options, the same bytes but sooner: "
+	 "train.rec, valid.rec and test.rec, users.ids and items.ids.", 0, 0, NULL},
+	{'u', "users", OPTION_TEXT, AT(names[FILE_USERS]), "FILE", "--records: another file for the map of users.", 0, 0,
+	 NULL},
+	{'i', "items", OPTION_TEXT, AT(names[FILE_ITEMS]), "FILE", "--records: another file for the map of items.", 0, 0,
+	 NULL},
 	{'s', "split", OPTION_CHOICE, AT(split), NULL,
 	 "last: each user's last rating in time is the test, the one before it the validation. random: the same in a "
 	 "random order. ratio: each user's first --ratio in time train, the rest test. time: everything later than one "
@@ -57,12 +72,12 @@ static const struct option_spec table[] = {
 	{'c', "columns", OPTION_TEXT, AT(columns), "SPEC",
 	 "Where the columns are: user,item,rating,time in the file's order (- for one of no use), or by number or header "
 	 "name: user=3,item=sku.", 0, 0, NULL},
-	{0, "rejects", OPTION_TEXT, AT(rejects), "FILE",
+	{0, "rejects", OPTION_TEXT, AT(names[FILE_REJECTS]), "FILE",
 	 "Keep every row that cannot be read: line, byte offset, reason, row.", 0, 0, NULL},
 	{0, "max-errors", OPTION_INT, AT(max_errors), "N", "Rows that may be unreadable; -1: any number.", -1, 9e18, NULL},
 	{0, "strict", OPTION_FLAG, AT(strict), NULL, "The first row that cannot be read is an error.", 0, 0, NULL},
 	{0, "show-errors", OPTION_INT, AT(shown), "N", "How many such rows are told; -1: all.", -1, 9e18, NULL},
-	{0, "summary", OPTION_TEXT, AT(summary), "FILE",
+	{0, "summary", OPTION_TEXT, AT(names[FILE_SUMMARY]), "FILE",
 	 "Write the summary as JSON. Its cuts are 0 but for --split time, its times where there are none.", 0, 0, NULL},
 	{0, "seed", OPTION_INT, AT(seed), "N", "Seed of random splits and broken ties.", 0, 9e18, NULL},
 	{'j', "threads", OPTION_INT, AT(threads), "N", "Threads; 0: one a processor. Never changes a byte.", 0, 1024, NULL},
@@ -77,14 +92,16 @@ static const struct tool_spec tool = {
 		"Reads ratings as delimited text (stdin by default; .gz as well): a user, an item and, where there "
 		"are any, a rating and a time. The columns are found by the header's names (userId,movieId,rating,"
 		"timestamp and their usual synonyms) or, without a header, by position. Ids are any strings.\n\n"
-		"Ratings keep their order and their text. A user with a single rating stays in the training part. "
+		"Ratings keep their order and, but for --records, their text. A user with a single rating stays in the training part. "
 		"Either all files are written or none.",
 	.examples =
 		"csvsplit ratings.csv\n"
 		"  Leave one out by time, with validation.\n"
 		"csvsplit --split random --no-validation --min-rating 4 --out parts ratings.csv.gz\n"
-		"  Implicit feedback, one random item of each user held out.",
-	.see_also = "encode-ids(1)",
+		"  Implicit feedback, one random item of each user held out.\n"
+		"csvsplit --records --out run ratings.csv\n"
+		"  From ratings to streams and maps, with no text in between.",
+	.see_also = "encode-ids(1), sample-neg(1), recdump(1)",
 	.options = table,
 	.option_count = COUNT_OF(table),
 	.defaults = &defaults,
@@ -106,14 +123,21 @@ static const struct {
 	{"test-share", BIT(SPLIT_TIME) | BIT(SPLIT_USERS)},
 };
 
-static int part_path(const struct options *o, enum part part, char path[PATH_MAX], struct error *error)
+/* The path of a file, "" when it is not written. */
+static int file_path(const struct options *o, int file, char path[PATH_MAX], struct error *error)
 {
 	const bool here = strcmp(o->folder, ".") == 0;
-	int length = o->names[part] ? snprintf(path, PATH_MAX, "%s", o->names[part])
-	                            : snprintf(path, PATH_MAX, "%s%s%s.csv", here ? "" : o->folder, here ? "" : "/",
-	                                       part_names[part]);
+	const char *usual = file_names[file][o->records];
+	int length = 0;
+	path[0] = '\0';
+	if (file == PART_VALID && !o->valid)
+		return 0;
+	if (o->names[file])
+		length = snprintf(path, PATH_MAX, "%s", o->names[file]);
+	else if (usual)
+		length = snprintf(path, PATH_MAX, "%s%s%s", here ? "" : o->folder, here ? "" : "/", usual);
 	if (length >= PATH_MAX)
-		return error_set(error, CODE_CANNOT_CREATE, "the path of the %s part is too long", part_names[part]);
+		return error_set(error, CODE_CANNOT_CREATE, "the path of %s is too long", usual ? usual : "an output");
 	return 0;
 }
 
@@ -125,17 +149,17 @@ static int check_options(const struct options *o, const struct operands *operand
 			                 split_choices[o->split]);
 	if (o->names[PART_VALID] && !o->valid)
 		return error_set(error, CODE_USAGE, "--valid and --no-validation contradict each other");
-	char paths[PARTS][PATH_MAX];
-	const char *files[PARTS + 2] = {[PARTS] = o->rejects, o->summary};
-	for (int p = 0; p < PARTS; p++) {
-		if (part_path(o, (enum part)p, paths[p], error) < 0)
+	if (!o->records && (o->names[FILE_USERS] || o->names[FILE_ITEMS]))
+		return error_set(error, CODE_USAGE, "--%s does nothing without --records",
+		                 o->names[FILE_USERS] ? "users" : "items");
+	char paths[FILES][PATH_MAX];
+	for (int a = 0; a < FILES; a++) {
+		if (file_path(o, a, paths[a], error) < 0)
 			return -1;
-		files[p] = p == PART_VALID && !o->valid ? NULL : paths[p];
+		for (int b = 0; b < a; b++)
+			if (paths[a][0] && strcmp(paths[a], paths[b]) == 0 && strcmp(paths[a], "/dev/null") != 0)
+				return error_set(error, CODE_USAGE, "'%s' is to be two outputs at once", paths[a]);
 	}
-	for (size_t a = 0; a < COUNT_OF(files); a++)
-		for (size_t b = 0; b < a; b++)
-			if (files[a] && files[b] && strcmp(files[a], files[b]) == 0 && strcmp(files[a], "/dev/null") != 0)
-				return error_set(error, CODE_USAGE, "'%s' is to be two outputs at once", files[a]);
 	return 0;
 }
 
@@ -147,18 +171,19 @@ struct run {
 	struct splitter splitter;
 	struct split_counts counts;
 	struct row_errors errors;
-	struct output parts[PARTS], rejects, summary;
+	struct ratings_streams streams; /* --records: what was left out */
+	struct output files[FILES];
 };
 
 static int read_ratings(struct run *run, struct error *error)
 {
 	const struct options *o = run->options;
 	run->errors = (struct row_errors){.most = o->strict ? 0 : o->max_errors, .shown = o->shown};
-	if (o->rejects) {
-		if (output_open(&run->rejects, o->rejects, error) < 0 ||
-		    output_print(&run->rejects, error, "line\toffset\treason\trow\n") < 0)
+	if (o->names[FILE_REJECTS]) {
+		if (output_open(&run->files[FILE_REJECTS], o->names[FILE_REJECTS], error) < 0 ||
+		    output_print(&run->files[FILE_REJECTS], error, "line\toffset\treason\trow\n") < 0)
 			return -1;
-		run->errors.rejects = &run->rejects;
+		run->errors.rejects = &run->files[FILE_REJECTS];
 	}
 	const struct ratings_source source = {.delimiter = o->delimiter, .columns = o->columns, .minimum = o->minimum,
 	                                      .threads = (size_t)o->threads};
@@ -187,16 +212,22 @@ static int split(struct run *run, struct error *error)
 static int write_parts(struct run *run, struct error *error)
 {
 	const struct options *o = run->options;
-	struct output *parts[PARTS] = {NULL};
-	for (int p = 0; p < PARTS; p++) {
+	struct output *outputs[FILES] = {NULL};
+	for (int f = 0; f <= FILE_ITEMS; f++) {
 		char path[PATH_MAX];
-		if (p == PART_VALID && !o->valid)
+		if (file_path(o, f, path, error) < 0)
+			return -1;
+		if (!path[0])
 			continue;
-		parts[p] = &run->parts[p];
-		if (part_path(o, (enum part)p, path, error) < 0 || output_open(parts[p], path, error) < 0)
+		outputs[f] = &run->files[f];
+		if (output_open(outputs[f], path, error) < 0)
 			return -1;
 	}
-	return ratings_write(&run->ratings, parts, (size_t)o->threads, error);
+	if (!o->records)
+		return ratings_write(&run->ratings, outputs, (size_t)o->threads, error);
+	run->streams = (struct ratings_streams){.parts = {outputs[PART_TRAIN], outputs[PART_VALID], outputs[PART_TEST]},
+	                                        .users = outputs[FILE_USERS], .items = outputs[FILE_ITEMS]};
+	return ratings_write_records(&run->ratings, &run->streams, (size_t)o->threads, error);
 }
 
 /* ---- the summary ---- */
@@ -214,6 +245,19 @@ static double density(const struct run *run)
 	const struct split_counts *c = &run->counts;
 	const uint64_t kept = c->parts[PART_TRAIN] + c->parts[PART_VALID] + c->parts[PART_TEST];
 	return (double)kept / ((double)c->users * (double)c->items);
+}
+
+/* What encode-ids would tell of the same rows. */
+static void tell_unknown(const struct run *run)
+{
+	const struct ratings_streams *s = &run->streams;
+	struct error error;
+	char path[PATH_MAX];
+	for (int p = 0; p < PARTS; p++)
+		if (s->unknown_rows[p] && file_path(run->options, p, path, &error) == 0)
+			note("%s: %" PRIu64 " of %" PRIu64 " rows dropped: %" PRIu64 " with a user, %" PRIu64
+			     " with an item that is not in the maps", path, s->unknown_rows[p], run->counts.parts[p],
+			     s->unknown_users[p], s->unknown_items[p]);
 }
 
 static void tell(const struct run *run)
@@ -245,11 +289,12 @@ static void tell(const struct run *run)
 static int write_summary(struct run *run, struct error *error)
 {
 	const struct split_counts *c = &run->counts;
-	if (!run->options->summary)
+	struct output *summary = &run->files[FILE_SUMMARY];
+	if (!run->options->names[FILE_SUMMARY])
 		return 0;
-	if (output_open(&run->summary, run->options->summary, error) < 0)
+	if (output_open(summary, run->options->names[FILE_SUMMARY], error) < 0)
 		return -1;
-	return output_print(&run->summary, error,
+	return output_print(summary, error,
 	                    "{\n  \"rows\": %" PRIu64 ",\n  \"unreadable\": %" PRIu64 ",\n  \"below_minimum\": %" PRIu64
 	                    ",\n  \"doubled\": %" PRIu64 ",\n  \"filtered\": %" PRIu64 ",\n  \"users\": %u,\n"
 	                    "  \"items\": %u,\n  \"density\": %.9f,\n  \"earliest\": %" PRId64 ",\n  \"latest\": %" PRId64
@@ -265,12 +310,10 @@ static int write_summary(struct run *run, struct error *error)
 /* Everything is on disk before the first file takes its name. */
 static int publish(struct run *run, struct error *error)
 {
-	struct output *outputs[] = {&run->parts[PART_TRAIN], &run->parts[PART_VALID], &run->parts[PART_TEST],
-	                            &run->rejects, &run->summary};
 	for (int pass = 0; pass < 2; pass++)
-		for (size_t i = 0; i < COUNT_OF(outputs); i++)
-			if (outputs[i]->fd >= 0 && (pass == 0 ? output_prepare(outputs[i], error)
-			                                      : output_commit(outputs[i], error)) < 0)
+		for (int f = 0; f < FILES; f++)
+			if (run->files[f].fd >= 0 && (pass == 0 ? output_prepare(&run->files[f], error)
+			                                        : output_commit(&run->files[f], error)) < 0)
 				return -1;
 	return 0;
 }
@@ -279,10 +322,8 @@ static void release(struct run *run)
 {
 	splitter_release(&run->splitter);
 	ratings_release(&run->ratings);
-	for (int p = 0; p < PARTS; p++)
-		output_release(&run->parts[p]);
-	output_release(&run->rejects);
-	output_release(&run->summary);
+	for (int f = 0; f < FILES; f++)
+		output_release(&run->files[f]);
 }
 
 int main(int argc, char **argv)
@@ -290,9 +331,9 @@ int main(int argc, char **argv)
 	struct options options;
 	struct operands operands;
 	struct error error = {0};
-	const struct output closed = {.fd = -1};
-	struct run run = {.options = &options, .path = "-", .parts = {closed, closed, closed}, .rejects = closed,
-	                  .summary = closed};
+	struct run run = {.options = &options, .path = "-"};
+	for (int f = 0; f < FILES; f++)
+		run.files[f].fd = -1;
 	enum options_verdict verdict = options_parse(&tool, argc, argv, &options, &operands, &error);
 	if (verdict == OPTIONS_DONE)
 		return CODE_OK;
@@ -311,6 +352,8 @@ int main(int argc, char **argv)
 		result = write_summary(&run, &error);
 	if (result == 0)
 		result = publish(&run, &error);
+	if (result == 0)
+		tell_unknown(&run);
 	if (result == 0 && !options.quiet)
 		tell(&run);
 	release(&run);

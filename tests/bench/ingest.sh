@@ -1,11 +1,11 @@
 # shellcheck shell=bash disable=SC2154  # variables of lib.sh and run
-# From ratings.csv to records: the parser, the two tools, end to end; streams; negatives.
+# From ratings.csv to records: the parser, at once and by two tools with text in between; streams; negatives.
 
 group_ingest() {
 	local base=ingest.20m folder=$work/ingest file bytes run split split_peak few=$((runs < 3 ? runs : 3)) way n
-	wanted $base.mb_per_s $base.t1.mb_per_s $base.csvsplit.mb_per_s $base.encode.mb_per_s synth.20m.mb_per_s \
-		csv.mb_per_s csv.ratings.mb_per_s $base.csvsplit.bytes_per_rating $base.encode.bytes_per_rating \
-		negatives.20m.t1.per_s || return 0
+	wanted $base.mb_per_s $base.t1.mb_per_s $base.text.mb_per_s $base.text.t1.mb_per_s $base.csvsplit.mb_per_s \
+		$base.encode.mb_per_s synth.20m.mb_per_s csv.mb_per_s csv.ratings.mb_per_s $base.bytes_per_rating \
+		$base.csvsplit.bytes_per_rating $base.encode.bytes_per_rating negatives.20m.t1.per_s || return 0
 	enough_disk $((ingest_rows * 80)) || return 0
 	mkdir -p "$folder"
 	file=$folder/ratings.csv
@@ -26,19 +26,27 @@ group_ingest() {
 				peer csv.ratings.mb_per_s "$way, one thread" "$answer"
 			done
 		fi
+		record_ceiling_of_copying "$file" "$bytes"
+		for n in 1 "$threads"; do
+			rm -f "$folder"/*.rec "$folder"/*.ids
+			timed csvsplit -q --records --threads "$n" --out "$folder" "$file"
+			[ "$n" != 1 ] || ours $base.t1.mb_per_s MB/s higher "$(calculate "$bytes / 1e6 / $elapsed")"
+		done
+		ours $base.mb_per_s MB/s higher "$(calculate "$bytes / 1e6 / $elapsed")"
+		ours $base.bytes_per_rating B lower "$(calculate "$peak / $ingest_rows")"
 		for n in 1 "$threads"; do
 			timed csvsplit -q --threads "$n" --out "$folder" "$file"
 			split=$elapsed split_peak=$peak
 			timed encode-ids -q --threads "$n" --users "$folder/users.ids" --items "$folder/items.ids" --out "$folder" \
 				"$folder/train.csv" "$folder/valid.csv" "$folder/test.csv"
-			[ "$n" != 1 ] || ours $base.t1.mb_per_s MB/s higher "$(calculate "$bytes / 1e6 / ($split + $elapsed)")"
+			[ "$n" != 1 ] || ours $base.text.t1.mb_per_s MB/s higher "$(calculate "$bytes / 1e6 / ($split + $elapsed)")"
 		done
 		ours $base.csvsplit.mb_per_s MB/s higher "$(calculate "$bytes / 1e6 / $split")"
 		ours $base.encode.mb_per_s MB/s higher "$(calculate "$bytes / 1e6 / $elapsed")"
-		ours $base.mb_per_s MB/s higher "$(calculate "$bytes / 1e6 / ($split + $elapsed)")"
+		ours $base.text.mb_per_s MB/s higher "$(calculate "$bytes / 1e6 / ($split + $elapsed)")"
 		ours $base.csvsplit.bytes_per_rating B lower "$(calculate "$split_peak / $ingest_rows")"
 		ours $base.encode.bytes_per_rating B lower "$(calculate "$peak / $ingest_rows")"
-		for way in t1. csvsplit. encode. ''; do ceiling $base.${way}mb_per_s read 1; done
+		for way in t1. text. text.t1. csvsplit. encode. ''; do ceiling $base.${way}mb_per_s copy 1; done
 		ours negatives.20m.t1.per_s 1/s higher "$(calculate "1e6 * $(figure_of sampler parts --part sampler \
 			"$folder/train.rec")")"
 	done
@@ -47,6 +55,12 @@ group_ingest() {
 
 record_ceiling_of_reading() { # FILE, which is in the page cache
 	ours ceiling.read MB/s higher "$(figure_of ceiling.read ceilings --read "$1")"
+}
+
+record_ceiling_of_copying() { # FILE BYTES: a copy of it that is on the disk, not only in the page cache
+	timed dd if="$1" of="$1.copy" bs=1M conv=fsync status=none
+	ours ceiling.copy MB/s higher "$(calculate "$2 / 1e6 / $elapsed")"
+	rm -f "$1.copy"
 }
 
 group_streams() {

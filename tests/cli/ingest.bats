@@ -95,6 +95,90 @@ parts_are() { # FOLDER: those expected
 	diff -r 1 3
 }
 
+# by_text FOLDER OPTION… FILE: the streams and maps by way of text.
+by_text() {
+	local folder=$1 part parts=()
+	shift
+	rm -rf "$folder"
+	mkdir "$folder"
+	csvsplit -q --max-errors -1 --show-errors 0 --out "$folder" "$@"
+	for part in train valid test; do [ ! -e "$folder/$part.csv" ] || parts+=("$folder/$part.csv"); done
+	encode-ids -q -u "$folder/users.ids" -i "$folder/items.ids" --out "$folder" "${parts[@]}"
+	rm "${parts[@]}"
+}
+
+@test "csvsplit --records: what encode-ids makes of its text, to the byte" {
+	split=(csvsplit -q --max-errors -1 --show-errors 0 --records)
+	mkdir text records
+	cp "$HERE"/expected/*.{rec,ids} text
+	for threads in 1 2 3 8 0; do
+		"${split[@]}" -j $threads --out records "$HERE/mixed.csv"
+		diff -r text records
+	done
+	for isa in avx512 avx2 portable; do
+		RECPIPE_ISA=$isa "${split[@]}" --out records "$HERE/mixed.csv" || [ $? -eq 69 ]
+		diff -r text records
+	done
+	"${split[@]}" --out records - <"$HERE/mixed.csv"
+	diff -r text records
+	"${split[@]}" --train - --valid v --test t -u u -i i "$HERE/mixed.csv" | cmp - text/train.rec
+	same v text/valid.rec && same t text/test.rec && same u text/users.ids && same i text/items.ids
+	[ ! -e train.rec ] && [ ! -e users.ids ]
+	# Users together; other cuts, some of whose parts have users and items that do not train, or no row at all; no
+	# validation; no time, or neither rating nor time.
+	cut -d, -f 1-3 "$HERE/mixed.csv" >rated.csv
+	cut -d, -f 1-2 "$HERE/grouped.csv" >pairs.csv
+	while read -r file how; do
+		# shellcheck disable=SC2086  # options
+		by_text text $how "$file"
+		for threads in 1 3; do
+			rm -rf records && mkdir records
+			# shellcheck disable=SC2086
+			"${split[@]}" $how -j $threads --out records "$file" 2>told
+			diff -r text records
+		done
+	done <<-END
+		$HERE/grouped.csv --seed 3
+		$HERE/grouped.csv --split ratio --ratio 0.4
+		$HERE/mixed.csv --split ratio --min-rating 3
+		$HERE/mixed.csv --split time --test-share 0.97
+		$HERE/mixed.csv --split users --k-core 20
+		$HERE/mixed.csv --no-validation --duplicates first
+		$HERE/mixed.csv --split time --cut 4000000000
+		rated.csv --split random
+		pairs.csv --split last
+	END
+}
+
+@test "csvsplit --records: rows dropped are told as encode-ids tells them" {
+	printf '%s\n' user,item,time a,x,1 a,y,2 b,x,9 a,z,8 c,y,9 >ratings.csv
+	csvsplit -q --split time --no-validation --cut 5 ratings.csv
+	expect 0 encode-ids -q -u u -i i train.csv test.csv
+	# shellcheck disable=SC2154  # expect leaves it
+	told=${stderr#*: }
+	[[ $told == "test.csv: 3 of 3 rows dropped: 2 with a user, 1 with an item that is not in the maps" ]]
+	expect 0 csvsplit -q --records --split time --no-validation --cut 5 ratings.csv
+	[ "${stderr#*: }" = "${told/test.csv/test.rec}" ]
+	same train.rec <(encode-ids -q -u u -i i - <train.csv)
+	recdump --verify train.rec test.rec users.ids items.ids
+}
+
+@test "csvsplit --records: errors leave nothing behind" {
+	printf '%s\n' user,item,time a,x,1 a,y,2 b,x,9 a,z,8 c,y,9 >ratings.csv
+	fails 64 "--users does nothing without --records" csvsplit --users u ratings.csv
+	fails 64 "--items does nothing without --records" csvsplit --items i ratings.csv
+	fails 64 "two outputs at once" csvsplit --records --users x --items x ratings.csv
+	fails 64 "two outputs at once" csvsplit --records --users train.rec ratings.csv
+	fails 64 "two outputs at once" csvsplit --records --summary items.ids ratings.csv
+	fails 73 "cannot create" csvsplit --records --out nowhere ratings.csv
+	fails 73 "too long" csvsplit --records --users "$(printf '%05000d' 0)" ratings.csv
+	fails 74 "No space left" csvsplit --records --users /dev/full ratings.csv
+	fails 74 "No space left" csvsplit --records --test /dev/full ratings.csv
+	fails 74 "No space left" csvsplit --records -j 1 --train /dev/full "$HERE/grouped.csv"
+	fails 74 "No space left" csvsplit --records -j 3 --train /dev/full "$HERE/grouped.csv"
+	[ -z "$(find . -name '*.rec*' -o -name '*.ids*' -o -name '*.csv.*')" ]
+}
+
 # A stream of more rows than are held back begins before the maps are known. Ids that come all at once make the
 # guess too large, those that only begin later too small, and the records move; both ways and the right guess must give
 # the bytes that a stream on stdout has, which waits for the maps.

@@ -13,6 +13,8 @@ struct made {
 	size_t count;
 };
 
+static int64_t time_unit = 86400;
+
 /* Few times, so that many tie, some before 1970; user 5 and the last are nobody's. */
 static struct interaction made_event(size_t i)
 {
@@ -20,7 +22,7 @@ static struct interaction made_event(size_t i)
 		.user = (uint32_t)(i * 2654435761u >> 7) % (PEOPLE - 1),
 		.item = (uint32_t)(i * 40503u >> 3) % THINGS,
 		.rating = 1,
-		.time = (int64_t)(i * 7919u % 29) * 86400 - 5 * 86400,
+		.time = ((int64_t)(i * 7919u % 29) - 5) * time_unit,
 	};
 	one.user = one.user == 5 ? 6 : one.user;
 	return one;
@@ -123,6 +125,16 @@ static void test_one_file_and_several(void)
 	check_files(&made, paths, 3, true);
 }
 
+/* Times that are too far apart to be sorted as numbers with a place behind them. */
+static void test_times_far_apart(void)
+{
+	struct made made = {.count = 0};
+	time_unit = INT64_MAX / 24;
+	write_file("a", &made, 0, EVENTS, 1);
+	check_files(&made, (const char *const[]){"a"}, 1, true);
+	time_unit = 86400;
+}
+
 static void test_few_and_no_pairs(void)
 {
 	static const char *const paths[FILES] = {"none", "few", "none"};
@@ -219,6 +231,7 @@ static void test_refusals(void)
 int main(void)
 {
 	RUN_IN_FOLDER(test_one_file_and_several);
+	RUN_IN_FOLDER(test_times_far_apart);
 	RUN_IN_FOLDER(test_few_and_no_pairs);
 	RUN_IN_FOLDER(test_files_without_times);
 	RUN_IN_FOLDER(test_no_files);

@@ -2,7 +2,9 @@
  * record after another, written by the caller, with the header known from the start. */
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <zlib.h>
 
+#include "checksum.h"
 #include "conveyor.h"
 #include "make_streams.h"
 #include "mem.h"
@@ -360,8 +362,34 @@ static void test_conveyor_keeps_the_order(void)
 	conveyor_free(NULL);
 }
 
+/* ---- checksums ---- */
+
+/* Every instruction set gives zlib's sum, at any length and place. */
+static void test_checksums_are_those_of_zlib(void)
+{
+	enum { SIZE = 5000 };
+	static unsigned char bytes[SIZE];
+	for (size_t i = 0; i < SIZE; i++)
+		bytes[i] = (unsigned char)(i * 2654435761u >> 11);
+	for (int i = 0; i < ISA_COUNT; i++) {
+		struct error error = {0};
+		enum isa isa;
+		int wrong = 0;
+		if (isa_find(isa_names[i], &isa, &error) < 0)
+			continue;
+		for (size_t size = 0; size < 1200; size++)
+			wrong += checksum_of(isa)(bytes + size % 23, size) != crc32(0, bytes + size % 23, (uInt)size);
+		wrong += checksum_of(isa)(bytes, SIZE) != crc32(0, bytes, SIZE);
+		CHECK_EQUAL_U64(wrong, 0);
+	}
+	CHECK_EQUAL_U64(checksum_crc32(bytes, SIZE), crc32(0, bytes, SIZE));
+	CHECK_EQUAL_U64(checksum_crc32(bytes, 9), crc32(0, bytes, 9));
+	CHECK_EQUAL_U64(checksum_crc32("123456789", 9), 0xcbf43926); /* the check value of this CRC */
+}
+
 int main(void)
 {
+	RUN(test_checksums_are_those_of_zlib);
 	RUN_IN_FOLDER(test_every_way_gives_the_same_bytes);
 	RUN_IN_FOLDER(test_headers_put_in_later);
 	RUN(test_no_header_later_for_what_is_no_file);
