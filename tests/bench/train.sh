@@ -96,7 +96,7 @@ group_train() {
 			train_row train.ml1m.bf16.samples_per_s 16384 "${plain[@]}" --precision bf16
 			train_row train.ml1m.bf16.b65536.samples_per_s 65536 "${plain[@]}" --precision bf16
 		fi
-		train_row train.ml1m.defaults.samples_per_s 640
+		train_row train.ml1m.defaults.samples_per_s 0
 		for batch in $batches; do
 			train_row "train.ml1m.b$batch.samples_per_s" "$batch" "${plain[@]}"
 			if wanted "train.ml1m.b$batch.samples_per_s" && peer_training "$batch"; then
@@ -114,22 +114,26 @@ group_train() {
 
 cold_options=(--batch 16384 --lr 0.004)
 
-cold_hit_rate() { # EPOCHS SEED: HR@10 of the model after so many, into $hit_rate
-	timed train-mlp -q --epochs "$1" --seed "$2" "${plain[@]}" "${cold_options[@]}" -o "$work/model" "$ml1m/train.rec"
+cold_hit_rate() { # WAY EPOCHS SEED: HR@10 of the tower after so many, into $hit_rate, and the seconds of training
+	local start=0 from=()
+	if [ "$1" = ials ]; then # its rows begin as the factors of two sweeps
+		timed train-mlp -q --model ials --factors 64 --regularization 0.006 --unobserved 0.2 --epochs 2 --seed "$3" \
+			-o "$work/start" "$ml1m/train.rec"
+		start=$elapsed from=(--init-from "$work/start")
+	fi
+	timed train-mlp -q "${from[@]}" --epochs "$2" --seed "$3" "${plain[@]}" "${cold_options[@]}" -o "$work/model" \
+		"$ml1m/train.rec"
+	elapsed=$(calculate "$start + $elapsed")
 	score -q -m "$work/model" "$work/given.rec" | metrics -k 10 -m HR --bootstrap 0 --json >"$work/metrics"
 	hit_rate=$(jq '.measures["HR@10"].mean' "$work/metrics")
 }
 
-group_cold() {
-	local name=train.ml1m.cold_start.seconds passes seed run reached
-	wanted "$name" "${name%seconds}epochs" && ml1m || return 0
-	[ "$train_rows" -gt 900000 ] || return 0
-	sample-neg -q --allow-known --known "$ml1m/train.rec" --given "$set/test.negative.gz" --users "$ml1m/users.ids" \
-		--items "$ml1m/items.ids" -o "$work/given.rec" "$ml1m/test.rec"
+cold_rows() { # NAME WAY: the epochs that three seeds need, and their seconds
+	local passes seed run reached
 	for ((passes = 1; passes <= 15; passes++)); do
 		reached=1
 		for seed in 1 2 3; do
-			cold_hit_rate "$passes" "$seed"
+			cold_hit_rate "$2" "$passes" "$seed"
 			reached=$(calculate "$reached && $hit_rate >= 0.635")
 			[ "$reached" = 1 ] || break
 		done
@@ -139,11 +143,21 @@ group_cold() {
 		echo "bench: HR@10 0.635 is not reached in 15 epochs of ${cold_options[*]}: no row" >&2
 		return 0
 	fi
-	ours "${name%seconds}epochs" epochs lower "$passes"
+	ours "$1.epochs" epochs lower "$passes"
 	for ((run = 0; run < runs; run++)); do
-		cold_hit_rate "$passes" $((run % 3 + 1))
-		ours "$name" s lower "$elapsed"
+		cold_hit_rate "$2" "$passes" $((run % 3 + 1))
+		ours "$1.seconds" s lower "$elapsed"
 	done
+}
+
+group_cold() {
+	local name=train.ml1m.cold_start
+	wanted $name.seconds $name.epochs $name.random.seconds $name.random.epochs && ml1m || return 0
+	[ "$train_rows" -gt 900000 ] || return 0
+	sample-neg -q --allow-known --known "$ml1m/train.rec" --given "$set/test.negative.gz" --users "$ml1m/users.ids" \
+		--items "$ml1m/items.ids" -o "$work/given.rec" "$ml1m/test.rec"
+	if wanted $name.seconds $name.epochs; then cold_rows $name ials; fi
+	if wanted $name.random.seconds $name.random.epochs; then cold_rows $name.random random; fi
 }
 
 # ---- the seed's recipe: 10 epochs over its 100,226 positives ----
