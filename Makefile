@@ -60,7 +60,7 @@ common_objects := $(common_sources:common/%.c=$(BUILD)/common/%.o) $(kernel_obje
 jobs = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 .PHONY: all
-all: $(tools) ## build the tools (build/bin); the default
+all: $(tools) $(cuda_object) ## build the tools (build/bin); the default
 
 # Typed as `make deps pipeline`, whatever -j says, the packages come before the first use of them.
 after_deps := $(if $(filter deps,$(MAKECMDGOALS)),deps)
@@ -74,17 +74,28 @@ ifeq ($(CUDA)$(NVCC),1)
 $(error CUDA=1, but there is no nvcc on PATH)
 endif
 endif
-cuda_choice := $(if $(filter 0,$(CUDA)),not wanted (CUDA=0),$(if $(NVCC),$(NVCC)$(if $(cuda_sources),,$(space)is \
-               there, but cuda/ has no sources),no nvcc found))
+cuda_choice := $(if $(filter 0,$(CUDA)),not wanted (CUDA=0),$(if $(NVCC),$(NVCC),no nvcc found))
+cuda_object := $(if $(NVCC),$(if $(filter 1,$(SANITIZE)),,$(BUILD)/bin/recpipe_cuda.so))
+# Compute capabilities that get code of their own, those of them that this nvcc knows; the newest also gets PTX, which
+# drivers compile for devices to come. Each costs eight seconds of a core: CUDA_ARCH="75 80 86 89 90 100 120" has more.
+CUDA_ARCH ?= 70 80 90
+cuda_known = $(if $(cuda_known_once),,$(eval cuda_known_once := $(shell $(NVCC) --list-gpu-arch)))$(cuda_known_once)
+cuda_archs = $(foreach arch,$(CUDA_ARCH),$(if $(filter compute_$(arch),$(cuda_known)),$(arch)))
+cuda_codes = $(foreach arch,$(cuda_archs),-gencode arch=compute_$(arch),code=sm_$(arch)) \
+             -gencode arch=compute_$(lastword $(cuda_archs)),code=compute_$(lastword $(cuda_archs))
+# No contraction, IEEE's division and roots, subnormals flushed: the arithmetic of the CPU backend.
+cuda_flags := -std=c++17 -O3 -fmad=false -ftz=true -prec-div=true -prec-sqrt=true -Icommon -Icuda \
+              $(if $(WERROR),-Werror all-warnings) \
+              -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra,-Wno-missing-field-initializers
 
 # What decides the objects' contents beside their sources: compared by content, so that other flags rebuild.
-flags_now := $(CC) $(CFLAGS) $(filter-out -Werror,$(FLAGS)) CUDA $(CUDA) $(NVCC)
+flags_now := $(CC) $(CFLAGS) $(filter-out -Werror,$(FLAGS)) CUDA $(CUDA) $(NVCC) $(CUDA_ARCH)
 $(BUILD)/flags: FORCE | $(after_deps)
 	@mkdir -p $(@D)
 	@if ! printf '%s\n' '$(flags_now)' | cmp -s - $@; then \
 		printf '%s\n' '$(flags_now)' >$@; \
 		$(if $(filter 1,$(SANITIZE)),touch $(BUILD)/sanitized;) \
-		printf '  %-7s %s\n' CUDA '$(if $(and $(NVCC),$(cuda_sources)),$(cuda_choice),$(cuda_choice): CPU only)'; \
+		printf '  %-7s %s\n' CUDA '$(if $(NVCC),$(cuda_choice),$(cuda_choice): CPU only)'; \
 	fi
 .PHONY: FORCE
 FORCE:
@@ -123,10 +134,65 @@ $(BUILD)/unit/%: tests/unit/%.c $(library)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(FLAGS) -Itests/unit -MMD -MP -MF $(BUILD)/unit/$*.d -o $@ $< $(library) $(LIBS)
 
-.PHONY: unit-tests
-unit-tests: $(unit_tests) ## build the unit tests
+# ---- CUDA ----
 
--include $(wildcard $(BUILD)/common/*.d $(BUILD)/bin/*.d $(BUILD)/unit/*.d $(BUILD)/bench/*.d)
+.PHONY: cuda test-gpu
+cuda: $(cuda_object) ## the CUDA backend alone (build/bin/recpipe_cuda.so; CUDA_ARCH="80 90")
+	$(if $(NVCC),,@echo 'make: no nvcc was found: NVCC=path names one' >&2; exit 1)
+
+# Sources without kernels need no code of more than one.
+$(addprefix $(BUILD)/cuda/,$(addsuffix .o,backend device failure layout score)): private cuda_archs = $(lastword $(filter \
+	$(cuda_known:compute_%=%),$(CUDA_ARCH)))
+
+$(BUILD)/cuda/%.o: cuda/%.cu $(BUILD)/flags
+	$(say) NVCC $<
+	$(Q)mkdir -p $(@D)
+	$(Q)$(NVCC) $(cuda_flags) $(cuda_codes) -MMD -MP -MF $(BUILD)/cuda/$*.d -c -o $@ $<
+
+# The runtime is linked in: of CUDA nothing but the driver is needed where the tools run.
+$(BUILD)/bin/recpipe_cuda.so: $(cuda_sources:cuda/%.cu=$(BUILD)/cuda/%.o)
+	$(say) LD $@
+	$(Q)mkdir -p $(@D)
+	$(Q)$(NVCC) -shared -cudart static $(cuda_codes) -o $@ $^
+
+# The same sources for the C compiler, on a device that is emulated (cuda/launch.h), for the unit tests.
+emulated := $(BUILD)/librecpipe_emulated.a
+emulated_objects := $(patsubst cuda/%.cu,$(BUILD)/emulated/%.o,$(filter-out cuda/device.cu,$(cuda_sources))) \
+                    $(BUILD)/emulated/emulated.o
+
+$(BUILD)/emulated/%.o: cuda/%.cu $(BUILD)/flags
+	$(say) CC '$< (emulated)'
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(FLAGS) -fPIC -Icuda -MMD -MP -c -o $@ -x c $<
+
+$(BUILD)/emulated/%.o: cuda/%.c $(BUILD)/flags
+	$(say) CC $<
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(FLAGS) -fPIC -Icuda -MMD -MP -c -o $@ $<
+
+# The same as an object for the tools: RECPIPE_CUDA=build/emulated/recpipe_cuda.so train-mlp --device cuda
+$(BUILD)/emulated/recpipe_cuda.so: $(emulated_objects)
+	$(say) LD $@
+	$(Q)$(CC) $(CFLAGS) $(FLAGS) -shared -o $@ $^ -lm
+
+$(emulated): $(emulated_objects)
+	$(say) AR $@
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(BUILD)/unit/test_cuda%: tests/unit/test_cuda%.c $(library) $(emulated)
+	$(say) LD $@
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(FLAGS) -Itests/unit -Icuda -MMD -MP -MF $@.d -o $@ $< $(library) $(emulated) $(LIBS)
+
+test-gpu: ## the CUDA backend's tests on this machine's device (REQUIRE_CUDA=1: no device is a failure)
+	@$(MAKE) --no-print-directory $(jobs) all unit-tests
+	@RECPIPE_TEST_DEVICE=cuda RECPIPE_CUDA=$(abspath $(BUILD))/bin/recpipe_cuda.so \
+		tests/run -k '^test_cuda' $(BUILD)
+
+.PHONY: unit-tests
+unit-tests: $(unit_tests) $(BUILD)/emulated/recpipe_cuda.so ## build the unit tests
+
+-include $(wildcard $(BUILD)/cuda/*.d $(BUILD)/emulated/*.d $(BUILD)/common/*.d $(BUILD)/bin/*.d $(BUILD)/unit/*.d $(BUILD)/bench/*.d)
 
 # ---- packages ----
 
@@ -233,11 +299,13 @@ share := $(DESTDIR)$(PREFIX)/share
 install: all man completions ## tools, man pages and completions under PREFIX (/usr/local; DESTDIR is honoured)
 	install -d '$(DESTDIR)$(PREFIX)/bin' '$(share)/man/man1' '$(share)/bash-completion/completions'
 	install -m 755 $(tools) '$(DESTDIR)$(PREFIX)/bin'
+	$(if $(cuda_object),install -D -m 755 $(cuda_object) '$(DESTDIR)$(PREFIX)/lib/recpipe/$(notdir $(cuda_object))')
 	install -m 644 $(man_pages) '$(share)/man/man1'
 	install -m 644 $(completions) '$(share)/bash-completion/completions'
 
 uninstall: ## remove what install put there
 	rm -f $(tools:$(BUILD)/bin/%='$(DESTDIR)$(PREFIX)/bin/%')
+	rm -f '$(DESTDIR)$(PREFIX)/lib/recpipe/recpipe_cuda.so'
 	rm -f $(tools:$(BUILD)/bin/%='$(share)/man/man1/%.1')
 	rm -f $(tools:$(BUILD)/bin/%='$(share)/bash-completion/completions/%')
 
@@ -249,7 +317,7 @@ include pipeline.mk
 help: ## this list
 	@awk 'match($$0, /^[a-z-]+:.*## /) { name = $$0; sub(/:.*/, "", name); \
 		sub(/.*## /, ""); printf "  make %-15s %s\n", name, $$0 }' Makefile pipeline.mk
-	@echo '  Settings of a build: CC CFLAGS WERROR=1 SANITIZE=1 CUDA=0|1 BUILD=folder V=1'
+	@echo '  Settings of a build: CC CFLAGS WERROR=1 SANITIZE=1 CUDA=0|1 CUDA_ARCH=... BUILD=folder V=1'
 
 clean: ## remove build/ (run/ and published/ stay)
 	rm -rf $(BUILD)

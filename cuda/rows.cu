@@ -1,0 +1,166 @@
+/* One side of the first layer, per distinct row of a batch: forward, its half of z1; back, from the gradient of that
+ * half to the row and to the layer's weights. Tiles of rows, as those of samples (tile.h). */
+#include "adam.h"
+#include "tile.h"
+
+struct row_arguments {
+	struct plan plan;
+	const struct step *step;
+	const uint32_t *rows;     /* ids, by slot; NULL: slots are ids */
+	const uint32_t *count_at; /* how many; NULL: `count` */
+	uint32_t count;
+	struct table table;
+	struct trained trained;
+	const float *weight, *bias; /* of the half; the bias is the user's side's */
+	uint32_t weight_stride, width;
+	float *parts;
+	/* Back */
+	const float *sums, *cuts;
+	const uint32_t *starts;
+	float *dense_gradients;   /* dense Adam: rows go here, by id */
+	bool with_bias;
+};
+
+ON_DEVICE struct product half_product(const struct row_arguments *a, const struct workspace *w)
+{
+	struct product p;
+	p.weight = w->weights ? w->weights : a->weight;
+	p.stride = w->weights ? a->table.columns | 1 : a->weight_stride;
+	p.inputs = a->table.columns;
+	p.outputs = a->width;
+	p.bias = a->bias;
+	p.in = w->units;
+	p.out = w->units + (size_t)a->table.columns * a->plan.pitch;
+	p.tile = a->plan.tile;
+	p.pitch = a->plan.pitch;
+	return p;
+}
+
+ON_DEVICE uint32_t row_id(const struct row_arguments *a, uint32_t slot)
+{
+	return a->rows ? a->rows[slot] : slot;
+}
+
+/* Rows of the table into the tile, zeros behind the last. */
+ON_DEVICE void load_rows(uint32_t t, const struct row_arguments *a, float *units, uint32_t first, uint32_t count)
+{
+	const uint32_t columns = a->table.columns, pieces = columns * a->plan.tile;
+	for (uint32_t piece = t; piece < pieces; piece += THREADS) {
+		const uint32_t k = piece % columns, r = piece / columns;
+		const size_t at = a->table.at + (r < count ? row_id(a, first + r) : 0) * a->table.stride + k;
+		units[(size_t)k * a->plan.pitch + r] = r < count ? a->trained.values[at] : 0.0f;
+	}
+}
+
+KERNEL(project_rows, struct row_arguments)
+{
+	const struct workspace w = workspace_of(&a.plan);
+	const uint32_t count = a.count_at ? *a.count_at : a.count, tiles = (count + a.plan.tile - 1) / a.plan.tile;
+	const struct product p = half_product(&a, &w);
+	EACH_THREAD(t) {
+		if (w.weights)
+			copy_weight(t, a.weight, a.weight_stride, p.inputs, p.outputs, w.weights);
+	}
+	for (uint32_t tile = BLOCK; tile < tiles; tile += BLOCKS) {
+		const uint32_t first = tile * p.tile, rows = least_of(count - first, p.tile);
+		EACH_THREAD(t) load_rows(t, &a, p.in, first, rows);
+		EACH_THREAD(t) tile_forward(t, &p, false);
+		EACH_THREAD(t) {
+			for (uint32_t i = t; i < a.width * rows; i += THREADS)
+				a.parts[(size_t)first * a.width + i] = p.out[(size_t)(i % a.width) * p.pitch + i / a.width];
+		}
+	}
+}
+
+ON_DEVICE void load_sums(uint32_t t, const struct row_arguments *a, float *out, uint32_t first, uint32_t count)
+{
+	for (uint32_t i = t; i < a->width * a->plan.tile; i += THREADS) {
+		const uint32_t n = i % a->width, r = i / a->width;
+		out[(size_t)n * a->plan.pitch + r] =
+			r < count ? row_sum(a->sums, a->cuts, a->starts, a->width, first + r, n) : 0.0f;
+	}
+}
+
+ON_DEVICE void step_rows(uint32_t t, const struct row_arguments *a, const float *in, uint32_t first, uint32_t count)
+{
+	const uint32_t columns = a->table.columns;
+	for (uint32_t i = t; i < columns * count; i += THREADS) {
+		const uint32_t k = i % columns, r = i / columns;
+		const float gradient = in[(size_t)k * a->plan.pitch + r];
+		const size_t at = (size_t)row_id(a, first + r) * a->table.stride + k;
+		if (a->dense_gradients)
+			a->dense_gradients[at] = gradient;
+		else
+			adam(&a->trained, a->table.at + at, gradient, a->step, a->step->decay);
+	}
+}
+
+KERNEL(step_tiles, struct row_arguments)
+{
+	const struct workspace w = workspace_of(&a.plan);
+	const uint32_t count = *a.count_at, tiles = (count + a.plan.tile - 1) / a.plan.tile;
+	const uint32_t end = share_begin(tiles, BLOCKS, BLOCK + 1);
+	const struct product p = half_product(&a, &w);
+	EACH_THREAD(t) {
+		clear_gradient(t, &a.plan, &w);
+		if (w.weights)
+			copy_weight(t, a.weight, a.weight_stride, p.inputs, p.outputs, w.weights);
+	}
+	for (uint32_t tile = share_begin(tiles, BLOCKS, BLOCK); tile < end; tile++) {
+		const uint32_t first = tile * p.tile, rows = least_of(count - first, p.tile);
+		EACH_THREAD(t) {
+			load_rows(t, &a, p.in, first, rows);
+			load_sums(t, &a, p.out, first, rows);
+		}
+		EACH_THREAD(t) {
+			tile_weight_gradient(t, &p, w.gradient);
+			if (a.with_bias)
+				tile_bias_gradient(t, &p, w.gradient + (size_t)p.inputs * p.outputs);
+		}
+		EACH_THREAD(t) tile_backward(t, &p, MASK_NONE, 1.0f);
+		EACH_THREAD(t) step_rows(t, &a, p.in, first, rows);
+	}
+	EACH_THREAD(t) keep_gradient(t, &a.plan, &w);
+}
+
+static struct row_arguments side_arguments(const struct backend_state *state, enum side_name which)
+{
+	const struct side *side = &state->sides[which];
+	struct row_arguments a;
+	memset(&a, 0, sizeof a);
+	a.table = side->embeddings;
+	a.trained = trained_of(state);
+	a.weight = state->values + side->half;
+	a.weight_stride = state->first.stride;
+	a.bias = which == SIDE_USER ? state->values + state->first.bias : NULL;
+	a.with_bias = which == SIDE_USER;
+	a.width = state->tower.width;
+	return a;
+}
+
+void cuda_project(struct backend_state *state, enum side_name which, const uint32_t *rows, const uint32_t *count_at,
+                  uint32_t count, float *parts)
+{
+	struct row_arguments a = side_arguments(state, which);
+	a.plan = state->sides[which].forth;
+	a.rows = rows;
+	a.count_at = count_at;
+	a.count = count;
+	a.parts = parts;
+	LAUNCH(&state->device, STREAM_WORK, project_rows, blocks_for(count, a.plan.tile, a.plan.blocks), a.plan.shared_bytes, a);
+}
+
+void cuda_step_rows(struct backend_state *state, enum side_name which, const struct batch *batch, const struct step *step)
+{
+	const struct side *side = &state->sides[which];
+	struct row_arguments a = side_arguments(state, which);
+	a.plan = side->back;
+	a.step = step;
+	a.rows = batch->sides[which].rows;
+	a.count_at = batch->sides[which].count;
+	a.starts = batch->sides[which].starts;
+	a.sums = state->sums;
+	a.cuts = state->cuts;
+	a.dense_gradients = side->gradients;
+	LAUNCH(&state->device, STREAM_WORK, step_tiles, a.plan.blocks, a.plan.shared_bytes, a);
+}
