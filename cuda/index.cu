@@ -6,6 +6,7 @@
 
 enum {
 	A_THREAD = SORT_KEYS / THREADS, /* consecutive keys */
+	ALONE_KEYS = 16 * THREADS,      /* that one block sorts by itself, in one launch */
 	DIGIT_BITS = 4,
 	PARTS = THREADS / SORT_DIGITS,  /* in which the threads are counted together */
 };
@@ -18,6 +19,8 @@ struct index_arguments {
 	const uint32_t *keys, *uses; /* what a pass reads */
 	uint32_t *keys_to, *uses_to; /* and writes */
 	uint32_t shift;           /* of its digit */
+	uint32_t a_thread;        /* keys */
+	uint32_t passes;
 	uint32_t *counts;
 	uint32_t entries;         /* of counts, for the scan */
 	uint32_t *total;          /* NULL, or where the scan leaves the sum */
@@ -28,30 +31,34 @@ ON_DEVICE uint32_t uses_of(const struct index_arguments *a)
 	return a->by_users ? a->step->groups : a->step->samples;
 }
 
-/* The keys of thread t of this block: [begin, end). */
-ON_DEVICE uint32_t keys_begin(uint32_t t, uint32_t uses)
+/* Where the keys of thread t of this block begin; they end where those of the next one begin. */
+ON_DEVICE uint32_t keys_begin(uint32_t t, const struct index_arguments *a)
 {
-	return least_of(BLOCK * SORT_KEYS + t * A_THREAD, uses);
+	return least_of((BLOCK * THREADS + t) * a->a_thread, uses_of(a));
+}
+
+ON_DEVICE void number_use(const struct index_arguments *a, uint32_t i)
+{
+	a->index.keys[0][i] = a->ids[i];
+	a->index.uses[0][i] = i;
 }
 
 KERNEL(number_uses, struct index_arguments)
 {
 	EACH_THREAD(t) {
-		for (uint32_t i = BLOCK * THREADS + t; i < uses_of(&a); i += BLOCKS * THREADS) {
-			a.keys_to[i] = a.ids[i];
-			a.uses_to[i] = i;
-		}
+		for (uint32_t i = BLOCK * THREADS + t; i < uses_of(&a); i += BLOCKS * THREADS)
+			number_use(&a, i);
 	}
 }
 
 /* counts[digit][t] = how many of the thread's keys have that digit. */
 ON_DEVICE void count_digits(uint32_t t, const struct index_arguments *a, uint32_t *counts)
 {
-	const uint32_t uses = uses_of(a), end = keys_begin(t + 1, uses), *keys = a->keys;
+	const uint32_t end = keys_begin(t + 1, a);
 	for (uint32_t d = 0; d < SORT_DIGITS; d++)
 		counts[d * THREADS + t] = 0;
-	for (uint32_t i = keys_begin(t, uses); i < end; i++)
-		counts[(keys[i] >> a->shift & (SORT_DIGITS - 1)) * THREADS + t]++;
+	for (uint32_t i = keys_begin(t, a); i < end; i++)
+		counts[(a->keys[i] >> a->shift & (SORT_DIGITS - 1)) * THREADS + t]++;
 }
 
 /* sums[digit][part]: of PARTS threads together; thread t is digit t / PARTS, part t % PARTS. */
@@ -61,6 +68,29 @@ ON_DEVICE void sum_parts(uint32_t t, const uint32_t *counts, uint32_t *sums)
 	for (uint32_t i = 0; i < THREADS / PARTS; i++)
 		sum += counts[t * (THREADS / PARTS) + i];
 	sums[t] = sum;
+}
+
+/* Counts of (digit, thread) become places: those of part t begin at `place` and at the sums [first, t). */
+ON_DEVICE void place_digits(uint32_t t, uint32_t place, uint32_t first, const uint32_t *sums, uint32_t *counts)
+{
+	for (uint32_t part = first; part < t; part++)
+		place += sums[part];
+	for (uint32_t i = 0; i < THREADS / PARTS; i++) {
+		uint32_t *const at = counts + t * (THREADS / PARTS) + i;
+		const uint32_t count = *at;
+		*at = place;
+		place += count;
+	}
+}
+
+ON_DEVICE void move_digits(uint32_t t, const struct index_arguments *a, uint32_t *counts)
+{
+	const uint32_t end = keys_begin(t + 1, a);
+	for (uint32_t i = keys_begin(t, a); i < end; i++) {
+		const uint32_t key = a->keys[i], place = counts[(key >> a->shift & (SORT_DIGITS - 1)) * THREADS + t]++;
+		a->keys_to[place] = key;
+		a->uses_to[place] = a->uses[i];
+	}
 }
 
 KERNEL(count_keys, struct index_arguments)
@@ -113,28 +143,8 @@ KERNEL(move_keys, struct index_arguments)
 	uint32_t *const counts = (uint32_t *)(void *)shared_floats(), *const sums = counts + SORT_DIGITS * THREADS;
 	EACH_THREAD(t) count_digits(t, &a, counts);
 	EACH_THREAD(t) sum_parts(t, counts, sums);
-	EACH_THREAD(t) {
-		/* Counts of (digit, thread) become the place of the thread's first key with that digit. */
-		const uint32_t digit = t / PARTS;
-		uint32_t place = a.counts[digit * BLOCKS + BLOCK];
-		for (uint32_t part = 0; part < t % PARTS; part++)
-			place += sums[digit * PARTS + part];
-		for (uint32_t i = 0; i < THREADS / PARTS; i++) {
-			uint32_t *const at = counts + t * (THREADS / PARTS) + i;
-			const uint32_t count = *at;
-			*at = place;
-			place += count;
-		}
-	}
-	EACH_THREAD(t) {
-		const uint32_t uses = uses_of(&a), end = keys_begin(t + 1, uses);
-		for (uint32_t i = keys_begin(t, uses); i < end; i++) {
-			const uint32_t key = a.keys[i];
-			const uint32_t place = counts[(key >> a.shift & (SORT_DIGITS - 1)) * THREADS + t]++;
-			a.keys_to[place] = key;
-			a.uses_to[place] = a.uses[i];
-		}
-	}
+	EACH_THREAD(t) place_digits(t, a.counts[t / PARTS * BLOCKS + BLOCK], t / PARTS * PARTS, sums, counts);
+	EACH_THREAD(t) move_digits(t, &a, counts);
 }
 
 /* ---- heads of runs ---- */
@@ -146,11 +156,37 @@ ON_DEVICE bool is_head(const uint32_t *keys, uint32_t i)
 
 ON_DEVICE uint32_t count_heads(uint32_t t, const struct index_arguments *a)
 {
-	const uint32_t uses = uses_of(a), end = keys_begin(t + 1, uses), *keys = a->keys;
+	const uint32_t end = keys_begin(t + 1, a);
 	uint32_t heads = 0;
-	for (uint32_t i = keys_begin(t, uses); i < end; i++)
-		heads += is_head(keys, i);
+	for (uint32_t i = keys_begin(t, a); i < end; i++)
+		heads += is_head(a->keys, i);
 	return heads;
+}
+
+/* heads[t] becomes the sum of those before it and `before`; returns that of all. By one thread. */
+ON_DEVICE uint32_t scan_heads(uint32_t *heads, uint32_t before)
+{
+	for (uint32_t i = 0; i < THREADS; i++) {
+		const uint32_t count = heads[i];
+		heads[i] = before;
+		before += count;
+	}
+	return before;
+}
+
+/* Numbers the thread's rows from `next` on. */
+ON_DEVICE void place_heads(uint32_t t, const struct index_arguments *a, uint32_t next)
+{
+	const uint32_t end = keys_begin(t + 1, a);
+	for (uint32_t i = keys_begin(t, a); i < end; i++) {
+		if (is_head(a->keys, i)) {
+			a->index.rows[next] = a->keys[i];
+			a->index.starts[next] = i;
+			next++;
+		}
+		a->index.slot_at[i] = next - 1;
+		a->index.slots[a->uses[i]] = next - 1;
+	}
 }
 
 KERNEL(count_rows, struct index_arguments)
@@ -158,60 +194,85 @@ KERNEL(count_rows, struct index_arguments)
 	uint32_t *const heads = (uint32_t *)(void *)shared_floats();
 	EACH_THREAD(t) heads[t] = count_heads(t, &a);
 	EACH_THREAD(t) {
-		uint32_t sum = 0;
-		for (uint32_t i = 0; i < THREADS && t == 0; i++)
-			sum += heads[i];
 		if (t == 0)
-			a.counts[BLOCK] = sum;
+			a.counts[BLOCK] = scan_heads(heads, 0);
 	}
 }
 
 KERNEL(place_rows, struct index_arguments)
 {
 	uint32_t *const heads = (uint32_t *)(void *)shared_floats();
-	const uint32_t uses = uses_of(&a);
 	EACH_THREAD(t) heads[t] = count_heads(t, &a);
 	EACH_THREAD(t) {
-		uint32_t before = a.counts[BLOCK];
-		for (uint32_t i = 0; i < THREADS && t == 0; i++) {
-			const uint32_t count = heads[i];
-			heads[i] = before;
-			before += count;
-		}
+		if (t == 0)
+			scan_heads(heads, a.counts[BLOCK]);
 		if (t == 0 && BLOCK == 0)
-			a.index.starts[*a.index.count] = uses;
+			a.index.starts[*a.index.count] = uses_of(&a);
 	}
-	EACH_THREAD(t) {
-		const uint32_t end = keys_begin(t + 1, uses), *keys = a.keys;
-		uint32_t next = heads[t]; /* the slot that the next head begins */
-		for (uint32_t i = keys_begin(t, uses); i < end; i++) {
-			if (is_head(keys, i)) {
-				a.index.rows[next] = keys[i];
-				a.index.starts[next] = i;
-				next++;
-			}
-			a.index.slot_at[i] = next - 1;
-			a.index.slots[a.uses[i]] = next - 1;
-		}
-	}
+	EACH_THREAD(t) place_heads(t, &a, heads[t]);
 }
 
 /* The pass reads one of the two arrays, and writes the other one. */
-static void point_at(struct index_arguments *a, uint32_t from)
+ON_BOTH void point_at(struct index_arguments *a, bool second)
 {
-	a->keys = a->index.keys[from];
-	a->uses = a->index.uses[from];
-	a->keys_to = a->index.keys[1 - from];
-	a->uses_to = a->index.uses[1 - from];
+	a->keys = second ? a->index.keys[1] : a->index.keys[0];
+	a->uses = second ? a->index.uses[1] : a->index.uses[0];
+	a->keys_to = second ? a->index.keys[0] : a->index.keys[1];
+	a->uses_to = second ? a->index.uses[0] : a->index.uses[1];
+}
+
+/* All of it by one block. */
+KERNEL(index_alone, struct index_arguments)
+{
+	uint32_t *const counts = (uint32_t *)(void *)shared_floats(), *const sums = counts + SORT_DIGITS * THREADS;
+	struct index_arguments b = a;
+	EACH_THREAD(t) {
+		for (uint32_t i = t; i < uses_of(&a); i += THREADS)
+			number_use(&a, i);
+	}
+	for (uint32_t pass = 0; pass < a.passes; pass++) {
+		point_at(&b, pass % 2 == 1);
+		b.shift = pass * DIGIT_BITS;
+		EACH_THREAD(t) count_digits(t, &b, counts);
+		EACH_THREAD(t) sum_parts(t, counts, sums);
+		EACH_THREAD(t) place_digits(t, 0, 0, sums, counts);
+		EACH_THREAD(t) move_digits(t, &b, counts);
+	}
+	point_at(&b, a.passes % 2 == 1);
+	EACH_THREAD(t) sums[t] = count_heads(t, &b);
+	EACH_THREAD(t) {
+		if (t == 0)
+			a.index.starts[*a.index.count = scan_heads(sums, 0)] = uses_of(&a);
+	}
+	EACH_THREAD(t) place_heads(t, &b, sums[t]);
+}
+
+static void index_by_blocks(struct device *device, const struct side *side, struct index_arguments *a, size_t shared)
+{
+	/* Blocks by the most uses there can be: a smaller batch leaves the last ones without keys. */
+	const uint32_t blocks = blocks_for(side->uses_max, SORT_KEYS, UINT32_MAX);
+	a->a_thread = A_THREAD;
+	LAUNCH(device, STREAM_AHEAD, number_uses, blocks_for(side->uses_max, THREADS, GRID_WIDE), 0, *a);
+	for (uint32_t pass = 0; pass < side->passes; pass++) {
+		point_at(a, pass % 2 == 1);
+		a->shift = pass * DIGIT_BITS;
+		a->entries = SORT_DIGITS * blocks;
+		LAUNCH(device, STREAM_AHEAD, count_keys, blocks, shared, *a);
+		LAUNCH(device, STREAM_AHEAD, scan_counts, 1, shared, *a);
+		LAUNCH(device, STREAM_AHEAD, move_keys, blocks, shared, *a);
+	}
+	point_at(a, side->passes % 2 == 1);
+	a->entries = blocks;
+	a->total = a->index.count;
+	LAUNCH(device, STREAM_AHEAD, count_rows, blocks, shared, *a);
+	LAUNCH(device, STREAM_AHEAD, scan_counts, 1, shared, *a);
+	LAUNCH(device, STREAM_AHEAD, place_rows, blocks, shared, *a);
 }
 
 void cuda_index(struct backend_state *state, struct batch *batch, enum side_name which, const struct step *step)
 {
 	const size_t shared = (SORT_DIGITS + 1) * (size_t)THREADS * sizeof(uint32_t);
 	const struct side *side = &state->sides[which];
-	struct device *device = &state->device;
-	/* Blocks by the most uses there can be: a smaller batch leaves the last ones without keys. */
-	const uint32_t blocks = blocks_for(side->uses_max, SORT_KEYS, UINT32_MAX);
 	struct index_arguments a;
 	memset(&a, 0, sizeof a);
 	a.step = step;
@@ -219,22 +280,13 @@ void cuda_index(struct backend_state *state, struct batch *batch, enum side_name
 	a.ids = a.by_users ? batch->users : batch->items;
 	a.index = batch->sides[which];
 	a.counts = state->sort_counts;
-	point_at(&a, 1);
-	LAUNCH(device, STREAM_AHEAD, number_uses, blocks_for(side->uses_max, THREADS, GRID_WIDE), 0, a);
-	for (uint32_t pass = 0; pass < side->passes; pass++) {
-		point_at(&a, pass % 2);
-		a.shift = pass * DIGIT_BITS;
-		a.entries = SORT_DIGITS * blocks;
-		LAUNCH(device, STREAM_AHEAD, count_keys, blocks, shared, a);
-		LAUNCH(device, STREAM_AHEAD, scan_counts, 1, shared, a);
-		LAUNCH(device, STREAM_AHEAD, move_keys, blocks, shared, a);
+	a.passes = side->passes;
+	if (side->uses_max > ALONE_KEYS) {
+		index_by_blocks(&state->device, side, &a, shared);
+		return;
 	}
-	point_at(&a, side->passes % 2);
-	a.entries = blocks;
-	a.total = a.index.count;
-	LAUNCH(device, STREAM_AHEAD, count_rows, blocks, shared, a);
-	LAUNCH(device, STREAM_AHEAD, scan_counts, 1, shared, a);
-	LAUNCH(device, STREAM_AHEAD, place_rows, blocks, shared, a);
+	a.a_thread = (side->uses_max + THREADS - 1) / THREADS;
+	LAUNCH(&state->device, STREAM_AHEAD, index_alone, 1, shared, a);
 }
 
 static int init_side_index(struct backend_state *state, struct row_index *index, const struct side *side,

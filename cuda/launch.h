@@ -24,6 +24,7 @@ enum { THREADS = 256 };
 
 #define KERNEL(name, arguments_type) static __global__ void __launch_bounds__(THREADS) name(const arguments_type a)
 #define ON_DEVICE static __device__ __forceinline__
+#define ON_BOTH static __host__ __device__ inline
 #define EACH_THREAD(t) \
 	for (uint32_t t = threadIdx.x, turn_##t = 1; turn_##t; turn_##t = 0, __syncthreads())
 #define BLOCK ((uint32_t)blockIdx.x)
@@ -64,6 +65,7 @@ extern struct emulated emulated;
 
 #define KERNEL(name, arguments_type) static void name(const arguments_type a)
 #define ON_DEVICE static inline UNUSED
+#define ON_BOTH static inline UNUSED
 #define EACH_THREAD(t) \
 	for (uint32_t turn_##t = 0, t; turn_##t < THREADS && (t = emulated_turn(turn_##t, THREADS), true); turn_##t++)
 #define BLOCK (emulated.block)
