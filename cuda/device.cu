@@ -7,6 +7,7 @@ enum { OLDEST_MAJOR = 7 };
 struct handles {
 	cudaStream_t streams[DEVICE_STREAMS];
 	cudaEvent_t marks[DEVICE_MARKS];
+	cudaGraphExec_t graphs[DEVICE_GRAPHS];
 };
 
 static struct handles *handles_of(struct device *device)
@@ -112,8 +113,10 @@ void device_use(struct device *device)
 void device_close(struct device *device)
 {
 	struct handles *handles = handles_of(device);
-	if (handles)
+	if (handles) {
 		device_use(device);
+		device_forget(device);
+	}
 	for (size_t b = 0; b < device->block_count; b++)
 		cudaFree(device->blocks[b].at);
 	for (int s = 0; handles && s < DEVICE_STREAMS; s++)
@@ -183,6 +186,37 @@ void device_mark(struct device *device, enum device_stream stream, size_t mark)
 void device_wait(struct device *device, enum device_stream stream, size_t mark)
 {
 	device_check(device, cudaStreamWaitEvent(device_stream(device, stream), handles_of(device)->marks[mark], 0), "an event");
+}
+
+void device_record(struct device *device)
+{
+	device_check(device, cudaStreamBeginCapture(device_stream(device, STREAM_WORK), cudaStreamCaptureModeThreadLocal),
+	             "recording a graph");
+}
+
+void device_record_end(struct device *device, size_t graph)
+{
+	cudaGraph_t recorded = NULL;
+	device_check(device, cudaStreamEndCapture(device_stream(device, STREAM_WORK), &recorded), "recording a graph");
+	if (recorded)
+		device_check(device, cudaGraphInstantiateWithFlags(&handles_of(device)->graphs[graph], recorded, 0),
+		             "making a graph");
+	if (recorded)
+		cudaGraphDestroy(recorded);
+}
+
+void device_replay(struct device *device, size_t graph)
+{
+	device_check(device, cudaGraphLaunch(handles_of(device)->graphs[graph], device_stream(device, STREAM_WORK)), "a graph");
+}
+
+void device_forget(struct device *device)
+{
+	for (int g = 0; g < DEVICE_GRAPHS; g++) {
+		if (handles_of(device)->graphs[g])
+			cudaGraphExecDestroy(handles_of(device)->graphs[g]);
+		handles_of(device)->graphs[g] = NULL;
+	}
 }
 
 int device_finish(struct device *device, struct error *error)

@@ -17,7 +17,10 @@ enum { DEVICE_BLOCKS_MAX = 192, DEVICE_SHARED_PLAIN = 48 * 1024, DEVICE_NAME_SIZ
 enum device_stream { STREAM_WORK, STREAM_AHEAD, DEVICE_STREAMS };
 
 /* Marks in a stream that another one can wait for. */
-enum { DEVICE_MARKS = 4 };
+enum { DEVICE_MARKS = 6 };
+
+/* Queued work that is recorded once and replayed with one call. */
+enum { DEVICE_GRAPHS = 2 };
 
 struct device_block {
 	void *at;
@@ -58,6 +61,13 @@ void device_zero(struct device *device, enum device_stream stream, void *to, siz
 
 void device_mark(struct device *device, enum device_stream stream, size_t mark);
 void device_wait(struct device *device, enum device_stream stream, size_t mark);
+
+/* What is queued between the two, from STREAM_WORK on, is kept as a graph instead of being done. Kernels are replayed
+ * with the arguments that they had; marks must be set and waited for within the graph. */
+void device_record(struct device *device);
+void device_record_end(struct device *device, size_t graph);
+void device_replay(struct device *device, size_t graph); /* on STREAM_WORK */
+void device_forget(struct device *device);               /* every graph */
 
 /* Waits for all that was queued. -1 with the first thing that went wrong. */
 MUST_CHECK int device_finish(struct device *device, struct error *error);

@@ -8,7 +8,8 @@ struct emulated_settings {
 	size_t shared_limit;      /* of devices opened from now on, bytes a block; below DEVICE_SHARED_PLAIN for tiles alone */
 	size_t memory;            /* bytes */
 	bool backwards;           /* threads and blocks run in descending order */
-	uint64_t launches;        /* so far */
+	bool ahead_last;          /* of graphs, what is on STREAM_AHEAD comes last instead of first */
+	uint64_t launches, replays; /* so far */
 };
 extern struct emulated_settings emulated_settings;
 

@@ -241,8 +241,11 @@ KERNEL(index_alone, struct index_arguments)
 	point_at(&b, a.passes % 2 == 1);
 	EACH_THREAD(t) sums[t] = count_heads(t, &b);
 	EACH_THREAD(t) {
-		if (t == 0)
-			a.index.starts[*a.index.count = scan_heads(sums, 0)] = uses_of(&a);
+		if (t == 0) {
+			const uint32_t count = scan_heads(sums, 0);
+			*a.index.count = count;
+			a.index.starts[count] = uses_of(&a);
+		}
 	}
 	EACH_THREAD(t) place_heads(t, &b, sums[t]);
 }

@@ -63,7 +63,13 @@ struct emulated {
 };
 extern struct emulated emulated;
 
-#define KERNEL(name, arguments_type) static void name(const arguments_type a)
+#define KERNEL(name, arguments_type) \
+	static void name(const arguments_type a); \
+	static void name##_run(const void *arguments) \
+	{ \
+		name(*(const arguments_type *)arguments); \
+	} \
+	static void name(const arguments_type a)
 #define ON_DEVICE static inline UNUSED
 #define ON_BOTH static inline UNUSED
 #define EACH_THREAD(t) \
@@ -93,19 +99,22 @@ static inline UNUSED uint32_t count_up(uint32_t *counter, uint32_t more)
 	return before;
 }
 
-void emulated_begin(struct device *device, uint32_t blocks, size_t shared_bytes, const char *what);
-void emulated_block(uint32_t turn, size_t shared_bytes); /* poisons the shared memory */
-void emulated_end(void);
+/* Runs the kernel for every block, or keeps it and its arguments while a graph is recorded. */
+struct emulated_launch {
+	const char *what;
+	void (*run)(const void *arguments);
+	uint32_t blocks;
+	size_t shared_bytes;
+};
+void emulated_launch(struct device *device, enum device_stream stream, const struct emulated_launch *launch,
+                     const void *arguments, size_t size);
 
-#define LAUNCH(device, stream, kernel, blocks, shared_bytes, arguments) \
+#define LAUNCH(device, stream, kernel, grid, shared, arguments) \
 	do { \
-		(void)(stream); \
-		emulated_begin(device, blocks, shared_bytes, #kernel); \
-		for (uint32_t turn_ = 0; turn_ < (blocks); turn_++) { \
-			emulated_block(turn_, shared_bytes); \
-			kernel(arguments); \
-		} \
-		emulated_end(); \
+		const struct emulated_launch launch_ = { \
+			.what = #kernel, .run = kernel##_run, .blocks = (grid), .shared_bytes = (shared), \
+		}; \
+		emulated_launch(device, stream, &launch_, &(arguments), sizeof(arguments)); \
 	} while (0)
 
 #endif

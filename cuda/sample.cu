@@ -3,9 +3,6 @@
 #include "device_maths.h"
 #include "state.h"
 
-/* Those of common/sampler_internal.h. */
-enum { ROUNDS = 8 };
-
 struct draw_arguments {
 	const struct step *step;
 	uint32_t *users, *items, *missing;
@@ -14,8 +11,7 @@ struct draw_arguments {
 	/* The sampler */
 	const uint64_t *offsets;
 	const uint32_t *item_ids, *owners, *bitmap, *alias_least, *alias_other;
-	uint32_t bitmap_stride, item_count, count, epoch;
-	uint32_t keys[ROUNDS];
+	uint32_t bitmap_stride, item_count, count;
 	unsigned low_bits, high_bits;
 	uint64_t seed;
 };
@@ -35,9 +31,9 @@ ON_DEVICE uint32_t positive_at(const struct draw_arguments *a, uint64_t place)
 	uint32_t number = (uint32_t)place;
 	do {
 		uint32_t low = number & low_mask, high = number >> a->low_bits;
-		for (int round = 0; round < ROUNDS; round += 2) {
-			high = (high ^ mix(low ^ a->keys[round])) & high_mask;
-			low = (low ^ mix(high ^ a->keys[round + 1])) & low_mask;
+		for (int round = 0; round < SAMPLER_ROUNDS_COPY; round += 2) {
+			high = (high ^ mix(low ^ a->step->keys[round])) & high_mask;
+			low = (low ^ mix(high ^ a->step->keys[round + 1])) & low_mask;
 		}
 		number = high << a->low_bits | low;
 	} while (number >= a->count);
@@ -53,7 +49,7 @@ struct words {
 ON_DEVICE uint32_t next_word(const struct draw_arguments *a, struct words *words)
 {
 	if (words->used == 4) {
-		philox(a->seed, 3u << 24 | (a->epoch & 0xffffffu), words->index, words->block++, words->word);
+		philox(a->seed, 3u << 24 | (a->step->epoch & 0xffffffu), words->index, words->block++, words->word);
 		words->used = 0;
 	}
 	/* A register each: no array that is indexed at run time. */
@@ -158,12 +154,14 @@ static bool is_copied(const struct sampler_copy *copy, const struct sampler *sam
 {
 	return copy->offsets && copy->of.known == sampler->known && copy->of.users == sampler->users &&
 	       copy->of.bitmap == sampler->bitmap && copy->of.alias_least == sampler->alias_least &&
-	       copy->known_items == sampler->known->item_ids && copy->known_count == sampler->known->count;
+	       copy->known_items == sampler->known->item_ids && copy->known_count == sampler->known->count &&
+	       copy->of.options.seed == sampler->options.seed;
 }
 
 void cuda_sampler_release(struct backend_state *state)
 {
 	struct sampler_copy *copy = &state->sampler;
+	cuda_forget_graphs(state);
 	device_release(&state->device, copy->offsets);
 	device_release(&state->device, copy->item_ids);
 	device_release(&state->device, copy->users);
@@ -243,8 +241,6 @@ void cuda_draw(struct backend_state *state, struct batch *batch, const struct tr
 	a.bitmap_stride = copy->of.bitmap_stride;
 	a.item_count = copy->of.known->items;
 	a.count = (uint32_t)copy->of.known->count;
-	a.epoch = copy->of.epoch;
-	memcpy(a.keys, copy->of.round_keys, sizeof a.keys);
 	a.low_bits = copy->of.low_bits;
 	a.high_bits = copy->of.high_bits;
 	a.seed = copy->of.options.seed;

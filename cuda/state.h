@@ -20,6 +20,7 @@ enum side_name { SIDE_USER, SIDE_ITEM, SIDES };
 
 enum {
 	NO_ITEM_ID = -1,          /* records.h: NO_ITEM */
+	SAMPLER_ROUNDS_COPY = 8,  /* sampler_internal.h: SAMPLER_ROUNDS */
 	SORT_KEYS = 2048,         /* that a block sorts */
 	SORT_DIGITS = 16,
 	SEGMENT_USES = 64,        /* sorted uses that are summed in one go */
@@ -33,7 +34,8 @@ enum {
 struct step {
 	uint64_t begin;           /* first place in the epoch */
 	uint64_t number;          /* of the optimiser's step */
-	uint32_t groups, samples;
+	uint32_t groups, samples; /* 0 behind the last one */
+	uint32_t epoch, keys[SAMPLER_ROUNDS_COPY]; /* of the sampler's permutation */
 	float rate, decay, beta1, rest1, beta2, rest2, scale2, epsilon; /* Adam: see kernels.h, adam_step */
 };
 
@@ -169,6 +171,9 @@ struct backend_state {
 	struct sampler_copy sampler;
 	struct step *steps;       /* of a span */
 	size_t steps_max;
+	struct step *current;     /* [2]: of the two batches, when graphs are replayed */
+	uint32_t *cursor;         /* the next of `steps` */
+	bool has_graphs;
 	uint64_t step;
 
 	struct scoring scoring;
@@ -190,6 +195,8 @@ MUST_CHECK int cuda_init_training(struct backend_state *state, struct error *err
 /* sample.cu */
 MUST_CHECK int cuda_sampler_copy(struct backend_state *state, const struct sampler *sampler, struct error *error);
 void cuda_sampler_release(struct backend_state *state);
+/* Graphs hold addresses: forgets them when those change. */
+void cuda_forget_graphs(struct backend_state *state);
 void cuda_draw(struct backend_state *state, struct batch *batch, const struct train_span *span, const struct step *on_host,
                const struct step *step);
 

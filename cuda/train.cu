@@ -25,19 +25,30 @@ static void set_adam(const struct optimizer_options *o, double rate, struct step
 	step->epsilon = (float)o->epsilon;
 }
 
-/* The span's batches, on the host (freed by the caller) and on the device. NULL on error. */
+static int more_steps(struct backend_state *state, size_t count, struct error *error)
+{
+	struct device *device = &state->device;
+	cuda_forget_graphs(state);
+	device_release(device, state->steps);
+	state->steps_max = 0;
+	state->steps = (struct step *)device_alloc(device, count, sizeof *state->steps, "a span's batches", error);
+	if (state->steps && !state->current)
+		state->current = (struct step *)device_alloc(device, 2, sizeof *state->current, "a span's batches", error);
+	if (state->steps && !state->cursor)
+		state->cursor = (uint32_t *)device_alloc(device, 1, sizeof *state->cursor, "a span's batches", error);
+	if (!state->steps || !state->current || !state->cursor)
+		return -1;
+	state->steps_max = count;
+	return 0;
+}
+
+/* The span's batches and an empty one behind them, on the host (freed by the caller) and on the device. NULL on error. */
 static struct step *make_steps(struct backend_state *state, const struct train_span *span, size_t count,
                                struct error *error)
 {
-	if (count > state->steps_max) {
-		device_release(&state->device, state->steps);
-		state->steps_max = 0;
-		state->steps = (struct step *)device_alloc(&state->device, count, sizeof *state->steps, "a span's batches", error);
-		if (!state->steps)
-			return NULL;
-		state->steps_max = count;
-	}
-	struct step *steps = (struct step *)calloc(count, sizeof *steps);
+	if (count + 1 > state->steps_max && more_steps(state, count + 1, error) < 0)
+		return NULL;
+	struct step *steps = (struct step *)calloc(count + 1, sizeof *steps);
 	if (!steps) {
 		cuda_error(error, CODE_SYSTEM, "out of memory: a span of %zu batches", count);
 		return NULL;
@@ -49,8 +60,11 @@ static struct step *make_steps(struct backend_state *state, const struct train_s
 		steps[b].groups = left < state->groups_max ? (uint32_t)left : state->groups_max;
 		steps[b].samples = steps[b].groups * state->group;
 		set_adam(&state->options.optimizer, span->rates[b], &steps[b]);
+		steps[b].epoch = span->users ? 0 : span->sampler->epoch;
+		if (!span->users)
+			memcpy(steps[b].keys, span->sampler->round_keys, sizeof steps[b].keys);
 	}
-	device_upload(&state->device, STREAM_AHEAD, state->steps, steps, count * sizeof *steps);
+	device_upload(&state->device, STREAM_AHEAD, state->steps, steps, (count + 1) * sizeof *steps);
 	return steps;
 }
 
@@ -136,32 +150,100 @@ static void queue_steps(struct backend_state *state, const struct batch *batch, 
 	cuda_step_dense(state, step);
 }
 
-/* Marks of the two batches: drawn and indexed; trained. */
-enum { MARK_READY = 0, MARK_DONE = 2 };
+/* Marks of the two batches: drawn and indexed; trained. And of a graph's two branches. */
+enum { MARK_READY = 0, MARK_DONE = 2, MARK_FORK = 4, MARK_JOIN };
 
-static void queue_ahead(struct backend_state *state, const struct train_span *span, const struct step *steps, size_t b)
+static void queue_ahead(struct backend_state *state, const struct train_span *span, size_t b, const struct step *on_host,
+                        const struct step *step)
 {
-	struct batch *batch = &state->batches[b % 2];
-	if (b >= 2)
-		device_wait(&state->device, STREAM_AHEAD, MARK_DONE + b % 2);
-	cuda_draw(state, batch, span, &steps[b], state->steps + b);
-	cuda_index(state, batch, SIDE_USER, state->steps + b);
-	cuda_index(state, batch, SIDE_ITEM, state->steps + b);
-	device_mark(&state->device, STREAM_AHEAD, MARK_READY + b % 2);
+	cuda_draw(state, &state->batches[b % 2], span, on_host, step);
+	cuda_index(state, &state->batches[b % 2], SIDE_USER, step);
+	cuda_index(state, &state->batches[b % 2], SIDE_ITEM, step);
 }
 
 static void queue_span(struct backend_state *state, const struct train_span *span, const struct step *steps, size_t count)
 {
-	queue_ahead(state, span, steps, 0);
-	for (size_t b = 0; b < count; b++) {
-		const struct batch *batch = &state->batches[b % 2];
-		device_wait(&state->device, STREAM_WORK, MARK_READY + b % 2);
-		if (b + 1 < count)
-			queue_ahead(state, span, steps, b + 1);
-		queue_samples(state, batch, state->steps + b);
-		queue_steps(state, batch, state->steps + b);
-		device_mark(&state->device, STREAM_WORK, MARK_DONE + b % 2);
+	struct device *device = &state->device;
+	for (size_t b = 0; b <= count; b++) {
+		if (b < count) {
+			if (b >= 2)
+				device_wait(device, STREAM_AHEAD, MARK_DONE + b % 2);
+			queue_ahead(state, span, b, &steps[b], state->steps + b);
+			device_mark(device, STREAM_AHEAD, MARK_READY + b % 2);
+		}
+		if (b == 0)
+			continue;
+		const size_t now = b - 1;
+		device_wait(device, STREAM_WORK, MARK_READY + now % 2);
+		queue_samples(state, &state->batches[now % 2], state->steps + now);
+		queue_steps(state, &state->batches[now % 2], state->steps + now);
+		device_mark(device, STREAM_WORK, MARK_DONE + now % 2);
 	}
+}
+
+/* ---- spans by graphs: where the samples are drawn, every batch is the same but for its step ---- */
+
+struct cursor_arguments {
+	const struct step *steps;
+	struct step *to;
+	uint32_t *cursor;
+};
+
+KERNEL(take_step, struct cursor_arguments)
+{
+	EACH_THREAD(t) {
+		if (t == 0)
+			*a.to = a.steps[(*a.cursor)++];
+	}
+}
+
+static void queue_next(struct backend_state *state, const struct train_span *span, size_t b)
+{
+	struct cursor_arguments a;
+	a.steps = state->steps;
+	a.to = state->current + b % 2;
+	a.cursor = state->cursor;
+	LAUNCH(&state->device, STREAM_AHEAD, take_step, 1, 0, a);
+	queue_ahead(state, span, b, NULL, a.to);
+}
+
+/* Graph b: batch b trains, the other one is made ready beside it. */
+static void record_graphs(struct backend_state *state, const struct train_span *span)
+{
+	struct device *device = &state->device;
+	for (size_t b = 0; b < DEVICE_GRAPHS; b++) {
+		device_record(device);
+		device_mark(device, STREAM_WORK, MARK_FORK);
+		device_wait(device, STREAM_AHEAD, MARK_FORK);
+		queue_next(state, span, 1 - b);
+		device_mark(device, STREAM_AHEAD, MARK_JOIN);
+		queue_samples(state, &state->batches[b], state->current + b);
+		queue_steps(state, &state->batches[b], state->current + b);
+		device_wait(device, STREAM_WORK, MARK_JOIN);
+		device_record_end(device, b);
+	}
+	state->has_graphs = true;
+}
+
+/* The last graph makes the empty step ready, which is nothing. */
+static void replay_span(struct backend_state *state, const struct train_span *span, size_t count)
+{
+	struct device *device = &state->device;
+	if (!state->has_graphs)
+		record_graphs(state, span);
+	device_zero(device, STREAM_AHEAD, state->cursor, sizeof *state->cursor);
+	queue_next(state, span, 0);
+	device_mark(device, STREAM_AHEAD, MARK_READY);
+	device_wait(device, STREAM_WORK, MARK_READY);
+	for (size_t b = 0; b < count; b++)
+		device_replay(device, b % 2);
+}
+
+void cuda_forget_graphs(struct backend_state *state)
+{
+	if (state->has_graphs)
+		device_forget(&state->device);
+	state->has_graphs = false;
 }
 
 int cuda_train(struct backend_state *state, const struct train_span *span, struct train_result *result,
@@ -183,7 +265,10 @@ int cuda_train(struct backend_state *state, const struct train_span *span, struc
 	state->scoring.current = false;
 	device_zero(&state->device, STREAM_WORK, state->loss_sum, sizeof *state->loss_sum);
 	device_zero(&state->device, STREAM_WORK, state->missing_sum, sizeof *state->missing_sum);
-	queue_span(state, span, steps, count);
+	if (span->users)
+		queue_span(state, span, steps, count);
+	else
+		replay_span(state, span, count);
 	device_download(&state->device, STREAM_WORK, &result->loss_sum, state->loss_sum, sizeof result->loss_sum);
 	device_download(&state->device, STREAM_WORK, &missing, state->missing_sum, sizeof missing);
 	const int status = device_finish(&state->device, error);

@@ -27,7 +27,8 @@ static void draw_fixture(struct fixture *f, const struct draw *draw)
 	fixture_init(f, &setting);
 }
 
-/* A span that the backend draws, and one of the same samples drawn by the CPU, end in the same bytes. */
+/* A span that the backend draws, by graphs, and one of the same samples drawn by the CPU, launch by launch, end in the same
+ * bytes. */
 static void test_the_stream_of_samples_is_the_cpus(void)
 {
 	for (size_t d = 0; d < COUNT_OF(draws); d++) {
@@ -38,26 +39,26 @@ static void test_the_stream_of_samples_is_the_cpus(void)
 		const struct backend *cuda = cuda_under_test(&f.error);
 		const struct sampler_options options = {.seed = 11, .ratio = draws[d].ratio, .alpha = draws[d].alpha};
 		CHECK_OK(sampler_init(&sampler, &f.known, &options, &f.error), &f.error);
-		for (uint32_t epoch = 0; epoch < 2; epoch++) {
+		struct backend_state *drawing = fixture_open(&f, cuda), *given_to = fixture_open(&f, cuda);
+		for (uint32_t epoch = 0; epoch < 3; epoch++) {
 			const uint64_t begin = f.known.count / 3, most = 3 * (uint64_t)draws[d].groups;
 			const uint64_t end = f.known.count - begin < most ? f.known.count : begin + most;
 			struct train_span span = {.epoch = epoch, .begin = begin, .end = end, .sampler = &sampler, .rates = f.rates};
 			sampler_start_epoch(&sampler, epoch);
-			struct backend_state *state = fixture_open(&f, cuda);
-			CHECK_OK(cuda->train(state, &span, &drawn.result, &f.error), &f.error);
-			fixture_take(&f, cuda, state, &drawn);
-			cuda->close(state);
+			emulated_settings.ahead_last = epoch == 1;
+			CHECK_OK(cuda->train(drawing, &span, &drawn.result, &f.error), &f.error);
+			fixture_take(&f, cuda, drawing, &drawn);
 			CHECK_EQUAL_U64(sampler_fill(&sampler, begin, end, f.users, f.items), drawn.result.missing);
 			span.users = f.users;
 			span.items = f.items;
-			state = fixture_open(&f, cuda);
-			CHECK_OK(cuda->train(state, &span, &given.result, &f.error), &f.error);
-			fixture_take(&f, cuda, state, &given);
-			cuda->close(state);
+			CHECK_OK(cuda->train(given_to, &span, &given.result, &f.error), &f.error);
+			fixture_take(&f, cuda, given_to, &given);
 			CHECK(same_bits(&drawn, &given));
 			trained_release(&drawn);
 			trained_release(&given);
 		}
+		cuda->close(drawing);
+		cuda->close(given_to);
 		sampler_release(&sampler);
 		fixture_release(&f);
 	}
