@@ -7,9 +7,13 @@
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>
+
+/* Kernels are compiled for processors that have them. */
+static bool has_fused_multiply_add(void) { return __builtin_cpu_supports("fma"); }
 #else
 static unsigned _mm_getcsr(void) { return 0; }
 static void _mm_setcsr(unsigned control) { (void)control; }
+static bool has_fused_multiply_add(void) { return true; }
 #endif
 
 struct emulated emulated;
@@ -17,6 +21,8 @@ struct emulated_settings emulated_settings = {.shared_limit = 96 * 1024, .memory
 
 int device_probe(int number, struct error *error)
 {
+	if (!has_fused_multiply_add())
+		return cuda_error(error, CODE_UNAVAILABLE, "the emulated device needs a processor with fused multiply-adds");
 	if (number == 0)
 		return 0;
 	return cuda_error(error, CODE_UNAVAILABLE, "there is no device cuda:%d, the emulated one is cuda:0", number);

@@ -166,6 +166,9 @@ int cuda_plan(struct backend_state *state, struct plan *plan, size_t units, size
 	const size_t scratch = plan->shares_tile ? 0 : units * plan->pitch;
 	size_t most = gradient > 0 ? GRID_MAX : GRID_WIDE;
 	most = gradient > 0 && BUDGET_FLOATS / gradient < most ? BUDGET_FLOATS / gradient : most;
+	/* Blocks that wait for others to end are no use to a tile in global memory. */
+	const size_t busy = 4 * (size_t)state->device.processors;
+	most = scratch > 0 && gradient == 0 && busy < most ? busy : most;
 	most = scratch > 0 && BUDGET_FLOATS / scratch < most ? BUDGET_FLOATS / scratch : most;
 	plan->blocks = blocks_for(things, tile_samples, most > 0 ? (uint32_t)most : 1);
 	if (gradient > 0)

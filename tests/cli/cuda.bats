@@ -14,6 +14,7 @@ setup_file() {
 
 setup() {
 	fresh
+	grep -qw fma /proc/cpuinfo || skip "the emulated device needs a processor with fused multiply-adds"
 	cp "$BATS_FILE_TMPDIR"/*.rec "$BATS_FILE_TMPDIR"/*.ids .
 	export RECPIPE_CUDA=${RECPIPE_BUILD:-$TOP/build}/emulated/recpipe_cuda.so
 	small=(--layers 16-8-4-1 --epochs 3 --batch 200 --valid valid.rec)

@@ -36,7 +36,10 @@ struct fixture {
 static inline const struct backend *cuda_under_test(struct error *error)
 {
 	const char *device = getenv("RECPIPE_TEST_DEVICE");
-	return device ? backend_find(device, error) : recpipe_cuda_backend();
+	const struct backend *emulated = recpipe_cuda_backend();
+	if (device)
+		return backend_find(device, error);
+	return emulated->probe(0, error) == 0 ? emulated : NULL;
 }
 
 static inline bool on_a_device(void)
