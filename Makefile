@@ -77,19 +77,19 @@ endif
 cuda_choice := $(if $(filter 0,$(CUDA)),not wanted (CUDA=0),$(if $(NVCC),$(NVCC),no nvcc found))
 cuda_object := $(if $(NVCC),$(if $(filter 1,$(SANITIZE)),,$(BUILD)/bin/recpipe_cuda.so))
 # Compute capabilities that get code of their own, those of them that this nvcc knows; the newest also gets PTX, which
-# drivers compile for devices to come. Each costs eight seconds of a core: CUDA_ARCH="75 80 86 89 90 100 120" has more.
-CUDA_ARCH ?= 70 80 90
+# drivers compile for devices to come. Code of 8.0 runs on 8.6 and 8.9 as well. Each costs ten seconds of a core.
 cuda_known = $(if $(cuda_known_once),,$(eval cuda_known_once := $(shell $(NVCC) --list-gpu-arch)))$(cuda_known_once)
+CUDA_ARCH ?= $(if $(filter compute_70,$(cuda_known)),70,75) 80 90
 cuda_archs = $(foreach arch,$(CUDA_ARCH),$(if $(filter compute_$(arch),$(cuda_known)),$(arch)))
 cuda_codes = $(foreach arch,$(cuda_archs),-gencode arch=compute_$(arch),code=sm_$(arch)) \
              -gencode arch=compute_$(lastword $(cuda_archs)),code=compute_$(lastword $(cuda_archs))
 # No contraction, IEEE's division and roots, subnormals flushed: the arithmetic of the CPU backend.
 cuda_flags := -std=c++17 -O3 -fmad=false -ftz=true -prec-div=true -prec-sqrt=true -Icommon -Icuda \
-              $(if $(WERROR),-Werror all-warnings) \
+              $(if $(WERROR),-Werror all-warnings -Xcompiler -Werror) \
               -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra,-Wno-missing-field-initializers
 
 # What decides the objects' contents beside their sources: compared by content, so that other flags rebuild.
-flags_now := $(CC) $(CFLAGS) $(filter-out -Werror,$(FLAGS)) CUDA $(CUDA) $(NVCC) $(CUDA_ARCH)
+flags_now := $(CC) $(CFLAGS) $(filter-out -Werror,$(FLAGS)) CUDA $(CUDA) $(NVCC) $(if $(NVCC),$(CUDA_ARCH))
 $(BUILD)/flags: FORCE | $(after_deps)
 	@mkdir -p $(@D)
 	@if ! printf '%s\n' '$(flags_now)' | cmp -s - $@; then \
@@ -141,7 +141,7 @@ cuda: $(cuda_object) ## the CUDA backend alone (build/bin/recpipe_cuda.so; CUDA_
 	$(if $(NVCC),,@echo 'make: no nvcc was found: NVCC=path names one' >&2; exit 1)
 
 # Sources without kernels need no code of more than one.
-$(addprefix $(BUILD)/cuda/,$(addsuffix .o,backend device failure layout score)): private cuda_archs = $(lastword $(filter \
+$(addprefix $(BUILD)/cuda/,$(addsuffix .o,backend failure layout score)): private cuda_archs = $(lastword $(filter \
 	$(cuda_known:compute_%=%),$(CUDA_ARCH)))
 
 $(BUILD)/cuda/%.o: cuda/%.cu $(BUILD)/flags
@@ -262,7 +262,7 @@ $(BUILD)/bench/%: tests/bench/%.c $(library)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(FLAGS) -Itests/bench -MMD -MP -MF $(BUILD)/bench/$*.d -o $@ $< $(library) $(LIBS)
 
-.PHONY: bench bench-programs bench-compare bench-counts bench-profile bench-scale results
+.PHONY: bench bench-programs bench-compare bench-counts bench-gpu bench-profile bench-scale results
 bench-programs: $(bench_programs)
 bench: all bench-programs ## speed, beside peers and ceilings, into build/bench.tsv and .json (BENCH=pattern: a part)
 	@tests/bench/run -o $(BUILD)/bench.tsv -b $(BUILD) '$(BENCH)'
@@ -272,6 +272,10 @@ bench-compare: ## this bench against an older one: OLD=old.json [NEW= TOLERANCE=
 
 bench-counts: all bench-programs ## instructions of the kernels by callgrind, into build/counts.tsv and .json
 	@tests/bench/counts -o $(BUILD)/counts.tsv -b $(BUILD) '$(BENCH)'
+
+bench-gpu: all $(BUILD)/bench/gpu ## speed of --device cuda into build/bench-gpu.tsv (DEVICE=cuda:1 BENCH=text: a part)
+	@{ printf 'name\tvalue\tunit\n'; RECPIPE_CUDA=$(abspath $(BUILD))/bin/recpipe_cuda.so \
+		$(BUILD)/bench/gpu --device $(or $(DEVICE),cuda) $(if $(BENCH),--only '$(BENCH)'); } | tee $(BUILD)/bench-gpu.tsv
 
 bench-profile: all bench-programs ## where training spends its time, by function (perf; BENCH="1280 16384")
 	@tests/bench/profile -b $(BUILD) $(BENCH)
