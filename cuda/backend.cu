@@ -80,13 +80,13 @@ static int init_forward(struct backend_state *state, struct error *error)
 {
 	const struct tower *tower = &state->tower;
 	const struct layer *last = &tower->layers[tower->layer_count - 1];
-	if (cuda_plan(state, &state->forward, last->unit_at + 1, 0, last->weight_at + (last->inputs | 1), UINT32_MAX, 1,
+	if (cuda_plan(state, &state->forward, last->unit_at + 1, 0, last->weight_at + weight_pitch(last->inputs), UINT32_MAX, 1,
 	              error) < 0)
 		return -1;
 	for (int s = 0; s < SIDES; s++) {
 		struct side *side = &state->sides[s];
 		const size_t columns = side->embeddings.columns;
-		if (cuda_plan(state, &side->forth, columns + tower->width, 0, (columns | 1) * tower->width, UINT32_MAX, 1, error) < 0)
+		if (cuda_plan(state, &side->forth, columns + tower->width, 0, weight_pitch(side->embeddings.columns) * tower->width, UINT32_MAX, 1, error) < 0)
 			return -1;
 	}
 	return 0;

@@ -16,7 +16,7 @@
 
 #include "device.h"
 
-enum { THREADS = 256 };
+enum { THREADS = 256, WARP = 32, WARPS = THREADS / WARP };
 
 #ifdef __CUDACC__
 

@@ -79,7 +79,7 @@ static void lay_out_tower(struct backend_state *state, const struct parameters *
 		layer.weight_at = weights;
 		layer.unit_at = units;
 		gradient += layer.outputs * (layer.inputs + 1);
-		weights += layer.outputs * (layer.inputs | 1);
+		weights += layer.outputs * weight_pitch(layer.inputs);
 		units += layer.outputs;
 		tower->layers[l] = layer;
 	}
@@ -290,12 +290,12 @@ static int init_tower(struct backend_state *state, struct error *error)
 	const struct layer *last = &tower->layers[tower->layer_count - 1];
 	const uint32_t least = state->options.loss == LOSS_BINARY ? 1 : state->group;
 	if (cuda_plan(state, &state->through, last->unit_at + 1, last->gradient_at + last->inputs + 1,
-	              last->weight_at + (last->inputs | 1), state->samples_max, least, error) < 0)
+	              last->weight_at + weight_pitch(last->inputs), state->samples_max, least, error) < 0)
 		return -1;
 	for (int s = 0; s < SIDES; s++) {
 		struct side *side = &state->sides[s];
 		const size_t columns = side->embeddings.columns;
-		if (cuda_plan(state, &side->back, columns + tower->width, (columns + 1) * tower->width, (columns | 1) * tower->width,
+		if (cuda_plan(state, &side->back, columns + tower->width, (columns + 1) * tower->width, weight_pitch(side->embeddings.columns) * tower->width,
 		              side->rows_max, 1, error) < 0 ||
 		    init_gradients(state, &side->embeddings, &side->gradients, error) < 0)
 			return -1;

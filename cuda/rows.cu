@@ -25,7 +25,8 @@ ON_DEVICE struct product half_product(const struct row_arguments *a, const struc
 {
 	struct product p;
 	p.weight = w->weights ? w->weights : a->weight;
-	p.stride = w->weights ? a->table.columns | 1 : a->weight_stride;
+	p.stride = w->weights ? weight_pitch(a->table.columns) : a->weight_stride;
+	p.aligned = w->weights != NULL;
 	p.inputs = a->table.columns;
 	p.outputs = a->width;
 	p.bias = a->bias;
@@ -44,11 +45,16 @@ ON_DEVICE uint32_t row_id(const struct row_arguments *a, uint32_t slot)
 /* Rows of the table into the tile, zeros behind the last. */
 ON_DEVICE void load_rows(uint32_t t, const struct row_arguments *a, float *units, uint32_t first, uint32_t count)
 {
-	const uint32_t columns = a->table.columns, pieces = columns * a->plan.tile;
-	for (uint32_t piece = t; piece < pieces; piece += THREADS) {
-		const uint32_t k = piece % columns, r = piece / columns;
-		const size_t at = a->table.at + (r < count ? row_id(a, first + r) : 0) * a->table.stride + k;
-		units[(size_t)k * a->plan.pitch + r] = r < count ? a->trained.values[at] : 0.0f;
+	for (uint32_t r = t / WARP * 4; r < a->plan.tile; r += WARPS * 4) {
+		const float *row[4];
+		for (uint32_t i = 0; i < 4; i++)
+			row[i] = a->trained.values + a->table.at + row_id(a, first + least_of(r + i, count - 1)) * a->table.stride;
+		for (uint32_t k = t % WARP; k < a->table.columns; k += WARP) {
+			float four[4];
+			for (uint32_t i = 0; i < 4; i++)
+				four[i] = r + i < count ? row[i][k] : 0.0f;
+			put_four(units, a->plan.pitch, r, k, four);
+		}
 	}
 }
 
@@ -65,34 +71,35 @@ KERNEL(project_rows, struct row_arguments)
 		const uint32_t first = tile * p.tile, rows = least_of(count - first, p.tile);
 		EACH_THREAD(t) load_rows(t, &a, p.in, first, rows);
 		EACH_THREAD(t) tile_forward(t, &p, false);
-		EACH_THREAD(t) {
-			for (uint32_t i = t; i < a.width * rows; i += THREADS)
-				a.parts[(size_t)first * a.width + i] = p.out[(size_t)(i % a.width) * p.pitch + i / a.width];
-		}
+		EACH_THREAD(t) store_rows(t, p.out, p.pitch, a.width, first, rows, a.parts);
 	}
 }
 
 ON_DEVICE void load_sums(uint32_t t, const struct row_arguments *a, float *out, uint32_t first, uint32_t count)
 {
-	for (uint32_t i = t; i < a->width * a->plan.tile; i += THREADS) {
-		const uint32_t n = i % a->width, r = i / a->width;
-		out[(size_t)n * a->plan.pitch + r] =
-			r < count ? row_sum(a->sums, a->cuts, a->starts, a->width, first + r, n) : 0.0f;
-	}
+	for (uint32_t r = t / WARP * 4; r < a->plan.tile; r += WARPS * 4)
+		for (uint32_t n = t % WARP; n < a->width; n += WARP) {
+			float four[4];
+			for (uint32_t i = 0; i < 4; i++)
+				four[i] = r + i < count ? row_sum(a->sums, a->cuts, a->starts, a->width, first + r + i, n) : 0.0f;
+			put_four(out, a->plan.pitch, r, n, four);
+		}
 }
 
 ON_DEVICE void step_rows(uint32_t t, const struct row_arguments *a, const float *in, uint32_t first, uint32_t count)
 {
-	const uint32_t columns = a->table.columns;
-	for (uint32_t i = t; i < columns * count; i += THREADS) {
-		const uint32_t k = i % columns, r = i / columns;
-		const float gradient = in[(size_t)k * a->plan.pitch + r];
-		const size_t at = (size_t)row_id(a, first + r) * a->table.stride + k;
-		if (a->dense_gradients)
-			a->dense_gradients[at] = gradient;
-		else
-			adam(&a->trained, a->table.at + at, gradient, a->step, a->step->decay);
-	}
+	for (uint32_t r = t / WARP * 4; r < count; r += WARPS * 4)
+		for (uint32_t k = t % WARP; k < a->table.columns; k += WARP) {
+			const struct float4 q = load_quad(in + (size_t)k * a->plan.pitch + r);
+			const float four[4] = {q.x, q.y, q.z, q.w};
+			for (uint32_t i = 0; i < 4 && r + i < count; i++) {
+				const size_t at = (size_t)row_id(a, first + r + i) * a->table.stride + k;
+				if (a->dense_gradients)
+					a->dense_gradients[at] = four[i];
+				else
+					adam(&a->trained, a->table.at + at, four[i], a->step, a->step->decay);
+			}
+		}
 }
 
 KERNEL(step_tiles, struct row_arguments)

@@ -90,7 +90,7 @@ struct layer {
 	size_t weight, bias;      /* in the block */
 	uint32_t inputs, outputs, stride;
 	uint32_t gradient_at;     /* [outputs][inputs], then [outputs], in a block's gradient */
-	uint32_t weight_at;       /* [outputs][inputs | 1] in the shared copy of weights */
+	uint32_t weight_at;       /* [outputs][weight_pitch(inputs)] in the shared copy of weights */
 	uint32_t unit_at;         /* its outputs in the tile */
 };
 
@@ -245,6 +245,15 @@ int cuda_score_top(struct backend_state *state, const struct score_top *request,
 #ifdef __cplusplus
 }
 #endif
+
+/* Floats between rows of a weight's copy in shared memory: aligned, and four rows down lie in other banks. */
+#ifdef __CUDACC__
+__host__ __device__
+#endif
+static inline uint32_t weight_pitch(uint32_t inputs)
+{
+	return (inputs + 3) / 4 * 4 + 4;
+}
 
 static inline uint32_t blocks_for(uint64_t things, uint32_t a_block, uint32_t most)
 {

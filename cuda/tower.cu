@@ -30,7 +30,8 @@ ON_DEVICE struct product layer_product(const struct tower_arguments *a, const st
 	const struct layer *layer = &a->tower.layers[l];
 	struct product p;
 	p.weight = w->weights ? w->weights + layer->weight_at : a->values + layer->weight;
-	p.stride = w->weights ? layer->inputs | 1 : layer->stride;
+	p.stride = w->weights ? weight_pitch(layer->inputs) : layer->stride;
+	p.aligned = w->weights != NULL;
 	p.inputs = layer->inputs;
 	p.outputs = layer->outputs;
 	p.bias = a->values + layer->bias;
@@ -50,27 +51,30 @@ ON_DEVICE void copy_weights(uint32_t t, const struct tower_arguments *a, const s
 	}
 }
 
+/* Rows of both halves that sample s is made of. */
+ON_DEVICE void find_halves(const struct tower_arguments *a, uint32_t s, const float **user, const float **item)
+{
+	const uint32_t *users = a->scores ? a->user_slots : a->batch.sides[SIDE_USER].slots;
+	const uint32_t *items = a->scores ? a->items : a->batch.sides[SIDE_ITEM].slots;
+	const uint32_t u = a->scores ? (users ? users[s] : s / a->items_a_user) : users[s / a->group];
+	const uint32_t i = items ? items[s] : a->first_item + s % a->items_a_user;
+	*user = a->user_parts + (size_t)u * a->tower.width;
+	*item = a->item_parts + (size_t)i * a->tower.width;
+}
+
 /* a1 = relu(user half + item half), zeros behind the `count` samples. */
 ON_DEVICE void load_samples(uint32_t t, const struct tower_arguments *a, float *units, uint32_t first, uint32_t count)
 {
-	const uint32_t width = a->tower.width, pieces = width * (a->plan.tile / 4);
-	for (uint32_t piece = t; piece < pieces; piece += THREADS) {
-		const uint32_t n = piece % width, s0 = piece / width * 4;
-		float four[4];
-		for (uint32_t i = 0; i < 4; i++) {
-			const uint32_t s = first + s0 + i;
-			four[i] = 0.0f;
-			if (s0 + i >= count)
-				continue;
-			const uint32_t user = a->scores ? (a->user_slots ? a->user_slots[s] : s / a->items_a_user)
-			                                : a->batch.sides[SIDE_USER].slots[s / a->group];
-			const uint32_t item = a->scores ? (a->items ? a->items[s] : a->first_item + s % a->items_a_user)
-			                                : a->batch.sides[SIDE_ITEM].slots[s];
-			four[i] = relu(a->user_parts[(size_t)user * width + n] + a->item_parts[(size_t)item * width + n]);
-		}
-		float *to = units + (size_t)n * a->plan.pitch + s0;
+	for (uint32_t s = t / WARP * 4; s < a->plan.tile; s += WARPS * 4) {
+		const float *user[4], *item[4];
 		for (uint32_t i = 0; i < 4; i++)
-			to[i] = four[i];
+			find_halves(a, first + least_of(s + i, count - 1), &user[i], &item[i]);
+		for (uint32_t n = t % WARP; n < a->tower.width; n += WARP) {
+			float four[4];
+			for (uint32_t i = 0; i < 4; i++)
+				four[i] = s + i < count ? relu(user[i][n] + item[i][n]) : 0.0f;
+			put_four(units, a->plan.pitch, s, n, four);
+		}
 	}
 }
 
@@ -132,14 +136,6 @@ ON_DEVICE double tile_loss(uint32_t t, const struct tower_arguments *a, float *z
 	return loss;
 }
 
-ON_DEVICE void store_gradients(uint32_t t, const struct tower_arguments *a, const float *units, uint32_t first,
-                               uint32_t count)
-{
-	const uint32_t width = a->tower.width;
-	for (uint32_t i = t; i < width * count; i += THREADS)
-		a->z1_gradients[(size_t)first * width + i] = units[(size_t)(i % width) * a->plan.pitch + i / width];
-}
-
 KERNEL(train_tiles, struct tower_arguments)
 {
 	const struct workspace w = workspace_of(&a.plan);
@@ -173,7 +169,7 @@ KERNEL(train_tiles, struct tower_arguments)
 			}
 			EACH_THREAD(t) tile_backward(t, &p, MASK_POSITIVE, a.kept);
 		}
-		EACH_THREAD(t) store_gradients(t, &a, w.units, first, count);
+		EACH_THREAD(t) store_rows(t, w.units, a.plan.pitch, a.tower.width, first, count, a.z1_gradients);
 	}
 	EACH_THREAD(t) {
 		keep_gradient(t, &a.plan, &w);
