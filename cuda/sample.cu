@@ -150,12 +150,23 @@ KERNEL(weigh_groups, struct draw_arguments)
 
 /* ---- the sampler's tables ---- */
 
+/* Some of the interactions: another sampler may stand where a released one stood. */
+static uint64_t fingerprint(const struct interactions *known)
+{
+	const uint64_t count = known->count, some = count < 256 ? count : 256;
+	uint64_t hash = count;
+	for (uint64_t i = 0; i < some; i++)
+		hash = (hash ^ known->item_ids[count / some * i]) * UINT64_C(0x100000001b3);
+	return hash;
+}
+
 static bool is_copied(const struct sampler_copy *copy, const struct sampler *sampler)
 {
 	return copy->offsets && copy->of.known == sampler->known && copy->of.users == sampler->users &&
 	       copy->of.bitmap == sampler->bitmap && copy->of.alias_least == sampler->alias_least &&
 	       copy->known_items == sampler->known->item_ids && copy->known_count == sampler->known->count &&
-	       copy->of.options.seed == sampler->options.seed;
+	       copy->of.options.seed == sampler->options.seed && copy->of.options.alpha == sampler->options.alpha &&
+	       copy->fingerprint == fingerprint(sampler->known);
 }
 
 void cuda_sampler_release(struct backend_state *state)
@@ -207,6 +218,7 @@ int cuda_sampler_copy(struct backend_state *state, const struct sampler *sampler
 	copy->of = *sampler;
 	copy->known_items = known->item_ids;
 	copy->known_count = known->count;
+	copy->fingerprint = fingerprint(known);
 	return 0;
 }
 

@@ -120,7 +120,7 @@ struct segments {
 struct sampler_copy {
 	struct sampler of;
 	const uint32_t *known_items;
-	uint64_t known_count;
+	uint64_t known_count, fingerprint;
 	uint64_t *offsets;
 	uint32_t *item_ids, *users, *bitmap, *alias_least, *alias_other;
 };
