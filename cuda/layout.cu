@@ -162,6 +162,7 @@ int cuda_plan(struct backend_state *state, struct plan *plan, size_t units, size
 	plan->units = (uint32_t)units;
 	plan->gradient_floats = (uint32_t)gradient;
 	choose_shares(plan, weights, least, state->device.shared_limit);
+	plan->all = plan->shares_tile && plan->weight_floats > 0 && plan->shares_gradient == (gradient > 0);
 	const uint32_t group = least > 1 ? least : 1, tile_samples = plan->tile / group * group;
 	const size_t scratch = plan->shares_tile ? 0 : units * plan->pitch;
 	size_t most = gradient > 0 ? GRID_MAX : GRID_WIDE;

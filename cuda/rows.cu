@@ -21,12 +21,12 @@ struct row_arguments {
 	bool with_bias;
 };
 
-ON_DEVICE struct product half_product(const struct row_arguments *a, const struct workspace *w)
+ON_DEVICE struct product half_product(const struct row_arguments *a, const struct workspace *w, const bool all)
 {
 	struct product p;
-	p.weight = w->weights ? w->weights : a->weight;
-	p.stride = w->weights ? weight_pitch(a->table.columns) : a->weight_stride;
-	p.aligned = w->weights != NULL;
+	p.aligned = all || w->weights;
+	p.weight = p.aligned ? w->weights : a->weight;
+	p.stride = p.aligned ? weight_pitch(a->table.columns) : a->weight_stride;
 	p.inputs = a->table.columns;
 	p.outputs = a->width;
 	p.bias = a->bias;
@@ -58,21 +58,31 @@ ON_DEVICE void load_rows(uint32_t t, const struct row_arguments *a, float *units
 	}
 }
 
-KERNEL(project_rows, struct row_arguments)
+ON_DEVICE void project_share(const struct row_arguments *a, const bool all)
 {
-	const struct workspace w = workspace_of(&a.plan);
-	const uint32_t count = a.count_at ? *a.count_at : a.count, tiles = (count + a.plan.tile - 1) / a.plan.tile;
-	const struct product p = half_product(&a, &w);
+	const struct workspace w = workspace_of(&a->plan, all);
+	const uint32_t count = a->count_at ? *a->count_at : a->count, tiles = (count + a->plan.tile - 1) / a->plan.tile;
+	const struct product p = half_product(a, &w, all);
 	EACH_THREAD(t) {
 		if (w.weights)
-			copy_weight(t, a.weight, a.weight_stride, p.inputs, p.outputs, w.weights);
+			copy_weight(t, a->weight, a->weight_stride, p.inputs, p.outputs, w.weights);
 	}
 	for (uint32_t tile = BLOCK; tile < tiles; tile += BLOCKS) {
 		const uint32_t first = tile * p.tile, rows = least_of(count - first, p.tile);
-		EACH_THREAD(t) load_rows(t, &a, p.in, first, rows);
+		EACH_THREAD(t) load_rows(t, a, p.in, first, rows);
 		EACH_THREAD(t) tile_forward(t, &p, false);
-		EACH_THREAD(t) store_rows(t, p.out, p.pitch, a.width, first, rows, a.parts);
+		EACH_THREAD(t) store_rows(t, p.out, p.pitch, a->width, first, rows, a->parts);
 	}
+}
+
+KERNEL(project_rows, struct row_arguments)
+{
+	project_share(&a, false);
+}
+
+KERNEL(project_rows_shared, struct row_arguments)
+{
+	project_share(&a, true);
 }
 
 ON_DEVICE void load_sums(uint32_t t, const struct row_arguments *a, float *out, uint32_t first, uint32_t count)
@@ -102,32 +112,42 @@ ON_DEVICE void step_rows(uint32_t t, const struct row_arguments *a, const float 
 		}
 }
 
-KERNEL(step_tiles, struct row_arguments)
+ON_DEVICE void step_share(const struct row_arguments *a, const bool all)
 {
-	const struct workspace w = workspace_of(&a.plan);
-	const uint32_t count = *a.count_at, tiles = (count + a.plan.tile - 1) / a.plan.tile;
+	const struct workspace w = workspace_of(&a->plan, all);
+	const uint32_t count = *a->count_at, tiles = (count + a->plan.tile - 1) / a->plan.tile;
 	const uint32_t end = share_begin(tiles, BLOCKS, BLOCK + 1);
-	const struct product p = half_product(&a, &w);
+	const struct product p = half_product(a, &w, all);
 	EACH_THREAD(t) {
-		clear_gradient(t, &a.plan, &w);
+		clear_gradient(t, &a->plan, &w);
 		if (w.weights)
-			copy_weight(t, a.weight, a.weight_stride, p.inputs, p.outputs, w.weights);
+			copy_weight(t, a->weight, a->weight_stride, p.inputs, p.outputs, w.weights);
 	}
 	for (uint32_t tile = share_begin(tiles, BLOCKS, BLOCK); tile < end; tile++) {
 		const uint32_t first = tile * p.tile, rows = least_of(count - first, p.tile);
 		EACH_THREAD(t) {
-			load_rows(t, &a, p.in, first, rows);
-			load_sums(t, &a, p.out, first, rows);
+			load_rows(t, a, p.in, first, rows);
+			load_sums(t, a, p.out, first, rows);
 		}
 		EACH_THREAD(t) {
 			tile_weight_gradient(t, &p, w.gradient);
-			if (a.with_bias)
+			if (a->with_bias)
 				tile_bias_gradient(t, &p, w.gradient + (size_t)p.inputs * p.outputs);
 		}
 		EACH_THREAD(t) tile_backward(t, &p, MASK_NONE, 1.0f);
-		EACH_THREAD(t) step_rows(t, &a, p.in, first, rows);
+		EACH_THREAD(t) step_rows(t, a, p.in, first, rows);
 	}
-	EACH_THREAD(t) keep_gradient(t, &a.plan, &w);
+	EACH_THREAD(t) keep_gradient(t, &a->plan, &w);
+}
+
+KERNEL(step_tiles, struct row_arguments)
+{
+	step_share(&a, false);
+}
+
+KERNEL(step_tiles_shared, struct row_arguments)
+{
+	step_share(&a, true);
 }
 
 static struct row_arguments side_arguments(const struct backend_state *state, enum side_name which)
@@ -154,7 +174,11 @@ void cuda_project(struct backend_state *state, enum side_name which, const uint3
 	a.count_at = count_at;
 	a.count = count;
 	a.parts = parts;
-	LAUNCH(&state->device, STREAM_WORK, project_rows, blocks_for(count, a.plan.tile, a.plan.blocks), a.plan.shared_bytes, a);
+	const uint32_t blocks = blocks_for(count, a.plan.tile, a.plan.blocks);
+	if (a.plan.all)
+		LAUNCH(&state->device, STREAM_WORK, project_rows_shared, blocks, a.plan.shared_bytes, a);
+	else
+		LAUNCH(&state->device, STREAM_WORK, project_rows, blocks, a.plan.shared_bytes, a);
 }
 
 void cuda_step_rows(struct backend_state *state, enum side_name which, const struct batch *batch, const struct step *step)
@@ -169,5 +193,8 @@ void cuda_step_rows(struct backend_state *state, enum side_name which, const str
 	a.sums = state->sums;
 	a.cuts = state->cuts;
 	a.dense_gradients = side->gradients;
-	LAUNCH(&state->device, STREAM_WORK, step_tiles, a.plan.blocks, a.plan.shared_bytes, a);
+	if (a.plan.all)
+		LAUNCH(&state->device, STREAM_WORK, step_tiles_shared, a.plan.blocks, a.plan.shared_bytes, a);
+	else
+		LAUNCH(&state->device, STREAM_WORK, step_tiles, a.plan.blocks, a.plan.shared_bytes, a);
 }

@@ -67,6 +67,7 @@ struct plan {
 	uint32_t units;           /* rows of the tile */
 	uint32_t gradient_floats, weight_floats; /* a block's gradient; its copy of the weights, 0: none */
 	bool shares_tile, shares_gradient;
+	bool all;                 /* tile, gradient and weights are shared: kernels have a variant for it */
 	uint32_t blocks;          /* at most */
 	size_t shared_bytes;
 	float *scratch;           /* [blocks][units][pitch], when the tile is not shared */

@@ -228,15 +228,22 @@ struct workspace {
 	float *further;           /* shared memory behind them */
 };
 
-ON_DEVICE struct workspace workspace_of(const struct plan *plan)
+/* `all`, a constant where this is inlined: nothing lies outside of shared memory, as the compiler then knows. */
+ON_DEVICE struct workspace workspace_of(const struct plan *plan, const bool all)
 {
 	struct workspace w;
 	float *next = shared_floats();
-	w.units = plan->shares_tile ? next : plan->scratch + (size_t)BLOCK * plan->units * plan->pitch;
-	next += plan->shares_tile ? (size_t)plan->units * plan->pitch : 0;
-	w.gradient = plan->shares_gradient ? next : plan->partials + (size_t)BLOCK * plan->gradient_floats;
-	next += plan->shares_gradient ? (plan->gradient_floats + 3) / 4 * 4 : 0;
-	w.weights = plan->weight_floats > 0 ? next : NULL;
+	w.units = next;
+	if (!all && !plan->shares_tile)
+		w.units = plan->scratch + (size_t)BLOCK * plan->units * plan->pitch;
+	else
+		next += (size_t)plan->units * plan->pitch;
+	w.gradient = next;
+	if (!all && !plan->shares_gradient)
+		w.gradient = plan->partials + (size_t)BLOCK * plan->gradient_floats;
+	else
+		next += (plan->gradient_floats + 3) / 4 * 4;
+	w.weights = all || plan->weight_floats > 0 ? next : NULL;
 	w.further = next + (plan->weight_floats + 3) / 4 * 4;
 	return w;
 }

@@ -25,13 +25,14 @@ struct tower_arguments {
 	float *scores;
 };
 
-ON_DEVICE struct product layer_product(const struct tower_arguments *a, const struct workspace *w, uint32_t l)
+ON_DEVICE struct product layer_product(const struct tower_arguments *a, const struct workspace *w, uint32_t l,
+                                       const bool all)
 {
 	const struct layer *layer = &a->tower.layers[l];
 	struct product p;
-	p.weight = w->weights ? w->weights + layer->weight_at : a->values + layer->weight;
-	p.stride = w->weights ? weight_pitch(layer->inputs) : layer->stride;
-	p.aligned = w->weights != NULL;
+	p.aligned = all || w->weights;
+	p.weight = p.aligned ? w->weights + layer->weight_at : a->values + layer->weight;
+	p.stride = p.aligned ? weight_pitch(layer->inputs) : layer->stride;
 	p.inputs = layer->inputs;
 	p.outputs = layer->outputs;
 	p.bias = a->values + layer->bias;
@@ -136,68 +137,89 @@ ON_DEVICE double tile_loss(uint32_t t, const struct tower_arguments *a, float *z
 	return loss;
 }
 
-KERNEL(train_tiles, struct tower_arguments)
+/* A block's share of the tiles. */
+ON_DEVICE void train_share(const struct tower_arguments *a, const bool all)
 {
-	const struct workspace w = workspace_of(&a.plan);
+	const struct workspace w = workspace_of(&a->plan, all);
 	double *const losses = (double *)(void *)w.further;
-	const uint32_t samples = a.step->samples, tiles = (samples + a.tile_samples - 1) / a.tile_samples;
-	const uint32_t end = share_begin(tiles, BLOCKS, BLOCK + 1), layers = a.tower.layer_count;
+	const uint32_t samples = a->step->samples, tiles = (samples + a->tile_samples - 1) / a->tile_samples;
+	const uint32_t end = share_begin(tiles, BLOCKS, BLOCK + 1), layers = a->tower.layer_count;
 	EACH_THREAD(t) {
-		clear_gradient(t, &a.plan, &w);
-		copy_weights(t, &a, &w);
+		clear_gradient(t, &a->plan, &w);
+		copy_weights(t, a, &w);
 		losses[t] = 0.0;
 	}
 	for (uint32_t tile = share_begin(tiles, BLOCKS, BLOCK); tile < end; tile++) {
-		const uint32_t first = tile * a.tile_samples, count = least_of(samples - first, a.tile_samples);
-		EACH_THREAD(t) load_samples(t, &a, w.units, first, count);
-		if (a.threshold > 0)
-			EACH_THREAD(t) drop_layer(t, &a, 0, a.tower.width, w.units, first, count);
+		const uint32_t first = tile * a->tile_samples, count = least_of(samples - first, a->tile_samples);
+		EACH_THREAD(t) load_samples(t, a, w.units, first, count);
+		if (a->threshold > 0)
+			EACH_THREAD(t) drop_layer(t, a, 0, a->tower.width, w.units, first, count);
 		for (uint32_t l = 0; l < layers; l++) {
-			const struct product p = layer_product(&a, &w, l);
+			const struct product p = layer_product(a, &w, l, all);
 			EACH_THREAD(t) tile_forward(t, &p, l + 1 < layers);
-			if (a.threshold > 0 && l + 1 < layers)
-				EACH_THREAD(t) drop_layer(t, &a, l + 1, p.outputs, p.out, first, count);
+			if (a->threshold > 0 && l + 1 < layers)
+				EACH_THREAD(t) drop_layer(t, a, l + 1, p.outputs, p.out, first, count);
 		}
-		float *const z = layer_product(&a, &w, layers - 1).out;
-		EACH_THREAD(t) losses[t] += tile_loss(t, &a, z, first, count);
+		float *const z = layer_product(a, &w, layers - 1, all).out;
+		EACH_THREAD(t) losses[t] += tile_loss(t, a, z, first, count);
 		for (uint32_t l = layers; l-- > 0;) {
-			const struct product p = layer_product(&a, &w, l);
-			float *const gradient = w.gradient + a.tower.layers[l].gradient_at;
+			const struct product p = layer_product(a, &w, l, all);
+			float *const gradient = w.gradient + a->tower.layers[l].gradient_at;
 			EACH_THREAD(t) {
 				tile_weight_gradient(t, &p, gradient);
 				tile_bias_gradient(t, &p, gradient + (size_t)p.inputs * p.outputs);
 			}
-			EACH_THREAD(t) tile_backward(t, &p, MASK_POSITIVE, a.kept);
+			EACH_THREAD(t) tile_backward(t, &p, MASK_POSITIVE, a->kept);
 		}
-		EACH_THREAD(t) store_rows(t, w.units, a.plan.pitch, a.tower.width, first, count, a.z1_gradients);
+		EACH_THREAD(t) store_rows(t, w.units, a->plan.pitch, a->tower.width, first, count, a->z1_gradients);
 	}
 	EACH_THREAD(t) {
-		keep_gradient(t, &a.plan, &w);
+		keep_gradient(t, &a->plan, &w);
 		for (uint32_t i = 1; t == 0 && i < THREADS; i++)
 			losses[0] += losses[i];
 		if (t == 0)
-			a.losses[BLOCK] = losses[0];
+			a->losses[BLOCK] = losses[0];
+	}
+}
+
+KERNEL(train_tiles, struct tower_arguments)
+{
+	train_share(&a, false);
+}
+
+KERNEL(train_tiles_shared, struct tower_arguments)
+{
+	train_share(&a, true);
+}
+
+ON_DEVICE void score_share(const struct tower_arguments *a, const bool all)
+{
+	const struct workspace w = workspace_of(&a->plan, all);
+	const uint32_t tiles = (a->pairs + a->plan.tile - 1) / a->plan.tile, layers = a->tower.layer_count;
+	EACH_THREAD(t) copy_weights(t, a, &w);
+	for (uint32_t tile = BLOCK; tile < tiles; tile += BLOCKS) {
+		const uint32_t first = tile * a->plan.tile, count = least_of(a->pairs - first, a->plan.tile);
+		EACH_THREAD(t) load_samples(t, a, w.units, first, count);
+		for (uint32_t l = 0; l < layers; l++) {
+			const struct product p = layer_product(a, &w, l, all);
+			EACH_THREAD(t) tile_forward(t, &p, l + 1 < layers);
+		}
+		const float *const z = layer_product(a, &w, layers - 1, all).out;
+		EACH_THREAD(t) {
+			for (uint32_t s = t; s < count; s += THREADS)
+				a->scores[first + s] = z[s];
+		}
 	}
 }
 
 KERNEL(score_tiles, struct tower_arguments)
 {
-	const struct workspace w = workspace_of(&a.plan);
-	const uint32_t tiles = (a.pairs + a.plan.tile - 1) / a.plan.tile, layers = a.tower.layer_count;
-	EACH_THREAD(t) copy_weights(t, &a, &w);
-	for (uint32_t tile = BLOCK; tile < tiles; tile += BLOCKS) {
-		const uint32_t first = tile * a.plan.tile, count = least_of(a.pairs - first, a.plan.tile);
-		EACH_THREAD(t) load_samples(t, &a, w.units, first, count);
-		for (uint32_t l = 0; l < layers; l++) {
-			const struct product p = layer_product(&a, &w, l);
-			EACH_THREAD(t) tile_forward(t, &p, l + 1 < layers);
-		}
-		const float *const z = layer_product(&a, &w, layers - 1).out;
-		EACH_THREAD(t) {
-			for (uint32_t s = t; s < count; s += THREADS)
-				a.scores[first + s] = z[s];
-		}
-	}
+	score_share(&a, false);
+}
+
+KERNEL(score_tiles_shared, struct tower_arguments)
+{
+	score_share(&a, true);
 }
 
 static void set_dropout(const struct backend_state *state, struct tower_arguments *a)
@@ -236,7 +258,10 @@ void cuda_train_tower(struct backend_state *state, const struct batch *batch, co
 	a.loss = state->options.loss;
 	a.has_factors = state->has_factors;
 	set_dropout(state, &a);
-	LAUNCH(&state->device, STREAM_WORK, train_tiles, a.plan.blocks, a.plan.shared_bytes, a);
+	if (a.plan.all)
+		LAUNCH(&state->device, STREAM_WORK, train_tiles_shared, a.plan.blocks, a.plan.shared_bytes, a);
+	else
+		LAUNCH(&state->device, STREAM_WORK, train_tiles, a.plan.blocks, a.plan.shared_bytes, a);
 }
 
 void cuda_score_tower(struct backend_state *state, const float *user_parts, const uint32_t *user_slots,
@@ -255,5 +280,9 @@ void cuda_score_tower(struct backend_state *state, const float *user_parts, cons
 	a.items_a_user = items_a_user;
 	a.pairs = pairs;
 	a.scores = scores;
-	LAUNCH(&state->device, STREAM_WORK, score_tiles, blocks_for(pairs, a.plan.tile, a.plan.blocks), a.plan.shared_bytes, a);
+	const uint32_t blocks = blocks_for(pairs, a.plan.tile, a.plan.blocks);
+	if (a.plan.all)
+		LAUNCH(&state->device, STREAM_WORK, score_tiles_shared, blocks, a.plan.shared_bytes, a);
+	else
+		LAUNCH(&state->device, STREAM_WORK, score_tiles, blocks, a.plan.shared_bytes, a);
 }
