@@ -60,7 +60,7 @@ common_objects := $(common_sources:common/%.c=$(BUILD)/common/%.o) $(kernel_obje
 jobs = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 .PHONY: all
-all: $(tools) $(cuda_object) ## build the tools (build/bin); the default
+all: $(tools) ## build the tools (build/bin); the default
 
 # Typed as `make deps pipeline`, whatever -j says, the packages come before the first use of them.
 after_deps := $(if $(filter deps,$(MAKECMDGOALS)),deps)
@@ -75,7 +75,7 @@ $(error CUDA=1, but there is no nvcc on PATH)
 endif
 endif
 cuda_choice := $(if $(filter 0,$(CUDA)),not wanted (CUDA=0),$(if $(NVCC),$(NVCC),no nvcc found))
-cuda_object := $(if $(NVCC),$(if $(filter 1,$(SANITIZE)),,$(BUILD)/bin/recpipe_cuda.so))
+cuda_object := $(if $(NVCC),$(if $(filter 1,$(SANITIZE)),,$(BUILD)/lib/recpipe/recpipe_cuda.so))
 # Compute capabilities that get code of their own, those of them that this nvcc knows; the newest also gets PTX, which
 # drivers compile for devices to come. Code of 8.0 runs on 8.6 and 8.9 as well. Each costs ten seconds of a core.
 cuda_known = $(if $(cuda_known_once),,$(eval cuda_known_once := $(shell $(NVCC) --list-gpu-arch)))$(cuda_known_once)
@@ -136,8 +136,10 @@ $(BUILD)/unit/%: tests/unit/%.c $(library)
 
 # ---- CUDA ----
 
+all: $(cuda_object)
+
 .PHONY: cuda test-gpu
-cuda: $(cuda_object) ## the CUDA backend alone (build/bin/recpipe_cuda.so; CUDA_ARCH="80 90")
+cuda: $(cuda_object) ## the CUDA backend alone (build/lib/recpipe/recpipe_cuda.so; CUDA_ARCH="80 90")
 	$(if $(NVCC),,@echo 'make: no nvcc was found: NVCC=path names one' >&2; exit 1)
 
 # Sources without kernels need no code of more than one.
@@ -150,7 +152,7 @@ $(BUILD)/cuda/%.o: cuda/%.cu $(BUILD)/flags
 	$(Q)$(NVCC) $(cuda_flags) $(cuda_codes) -MMD -MP -MF $(BUILD)/cuda/$*.d -c -o $@ $<
 
 # The runtime is linked in: of CUDA nothing but the driver is needed where the tools run.
-$(BUILD)/bin/recpipe_cuda.so: $(cuda_sources:cuda/%.cu=$(BUILD)/cuda/%.o)
+$(BUILD)/lib/recpipe/recpipe_cuda.so: $(cuda_sources:cuda/%.cu=$(BUILD)/cuda/%.o)
 	$(say) LD $@
 	$(Q)mkdir -p $(@D)
 	$(Q)$(NVCC) -shared -cudart static $(cuda_codes) -o $@ $^
@@ -191,7 +193,7 @@ $(BUILD)/unit/test_cuda%: tests/unit/test_cuda%.c $(library) $(emulated)
 
 test-gpu: ## the CUDA backend's tests on this machine's device (REQUIRE_CUDA=1: no device is a failure)
 	@$(MAKE) --no-print-directory $(jobs) all unit-tests
-	@RECPIPE_TEST_DEVICE=cuda RECPIPE_CUDA=$(abspath $(BUILD))/bin/recpipe_cuda.so \
+	@RECPIPE_TEST_DEVICE=cuda RECPIPE_CUDA=$(abspath $(BUILD))/lib/recpipe/recpipe_cuda.so \
 		tests/run -k '^test_cuda' $(BUILD)
 
 .PHONY: unit-tests
@@ -274,7 +276,7 @@ bench-counts: all bench-programs ## instructions of the kernels by callgrind, in
 	@tests/bench/counts -o $(BUILD)/counts.tsv -b $(BUILD) '$(BENCH)'
 
 bench-gpu: all $(BUILD)/bench/gpu ## speed of --device cuda into build/bench-gpu.tsv (DEVICE=cuda:1 BENCH=text: a part)
-	@{ printf 'name\tvalue\tunit\n'; RECPIPE_CUDA=$(abspath $(BUILD))/bin/recpipe_cuda.so \
+	@{ printf 'name\tvalue\tunit\n'; RECPIPE_CUDA=$(abspath $(BUILD))/lib/recpipe/recpipe_cuda.so \
 		$(BUILD)/bench/gpu --device $(or $(DEVICE),cuda) $(if $(BENCH),--only '$(BENCH)'); } | tee $(BUILD)/bench-gpu.tsv
 
 bench-profile: all bench-programs ## where training spends its time, by function (perf; BENCH="1280 16384")

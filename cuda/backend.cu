@@ -86,7 +86,8 @@ static int init_forward(struct backend_state *state, struct error *error)
 	for (int s = 0; s < SIDES; s++) {
 		struct side *side = &state->sides[s];
 		const size_t columns = side->embeddings.columns;
-		if (cuda_plan(state, &side->forth, columns + tower->width, 0, weight_pitch(side->embeddings.columns) * tower->width, UINT32_MAX, 1, error) < 0)
+		const size_t weights = (size_t)weight_pitch(side->embeddings.columns) * tower->width;
+		if (cuda_plan(state, &side->forth, columns + tower->width, 0, weights, UINT32_MAX, 1, error) < 0)
 			return -1;
 	}
 	return 0;

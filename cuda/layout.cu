@@ -296,8 +296,9 @@ static int init_tower(struct backend_state *state, struct error *error)
 	for (int s = 0; s < SIDES; s++) {
 		struct side *side = &state->sides[s];
 		const size_t columns = side->embeddings.columns;
-		if (cuda_plan(state, &side->back, columns + tower->width, (columns + 1) * tower->width, weight_pitch(side->embeddings.columns) * tower->width,
-		              side->rows_max, 1, error) < 0 ||
+		const size_t weights = (size_t)weight_pitch(side->embeddings.columns) * tower->width;
+		if (cuda_plan(state, &side->back, columns + tower->width, (columns + 1) * tower->width, weights, side->rows_max, 1,
+		              error) < 0 ||
 		    init_gradients(state, &side->embeddings, &side->gradients, error) < 0)
 			return -1;
 		side->parts = floats(state, (size_t)side->rows_max * tower->width, "a batch's halves of the first layer", error);
