@@ -74,8 +74,20 @@ ifeq ($(CUDA)$(NVCC),1)
 $(error CUDA=1, but there is no nvcc on PATH)
 endif
 endif
-cuda_choice := $(if $(filter 0,$(CUDA)),not wanted (CUDA=0),$(if $(NVCC),$(NVCC)$(if $(cuda_sources),,$(space)is \
-               there, but cuda/ has no sources),no nvcc found))
+cuda_choice := $(if $(filter 0,$(CUDA)),not wanted (CUDA=0),$(if $(NVCC),$(NVCC),no nvcc found))
+cuda_object := $(if $(NVCC),$(if $(filter 1,$(SANITIZE)),,$(BUILD)/lib/recpipe/recpipe_cuda.so))
+# Compute capabilities that get code of their own, those of them that this nvcc knows; the newest also gets PTX, which
+# drivers compile for devices to come. Code of 8.0 runs on 8.6 and 8.9 as well. Each costs twelve seconds of a core: CI
+# compiles for the last one alone.
+cuda_known = $(if $(cuda_known_once),,$(eval cuda_known_once := $(shell $(NVCC) --list-gpu-arch)))$(cuda_known_once)
+CUDA_ARCH ?= $(if $(WERROR),,$(if $(filter compute_70,$(cuda_known)),70,75) 80) 90
+cuda_archs = $(foreach arch,$(CUDA_ARCH),$(if $(filter compute_$(arch),$(cuda_known)),$(arch)))
+cuda_codes = $(foreach arch,$(cuda_archs),-gencode arch=compute_$(arch),code=sm_$(arch)) \
+             -gencode arch=compute_$(lastword $(cuda_archs)),code=compute_$(lastword $(cuda_archs))
+# No contraction, IEEE's division and roots, subnormals flushed: the arithmetic of the CPU backend.
+cuda_flags := -std=c++17 -O3 -fmad=false -ftz=true -prec-div=true -prec-sqrt=true -Icommon -Icuda \
+              $(if $(WERROR),-Werror all-warnings -Xcompiler -Werror) \
+              -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra,-Wno-missing-field-initializers
 
 # What decides the objects' contents beside their sources: compared by content, so that other flags rebuild.
 flags_now := $(CC) $(CFLAGS) $(filter-out -Werror,$(FLAGS)) CUDA $(CUDA) $(NVCC)
@@ -84,7 +96,7 @@ $(BUILD)/flags: FORCE | $(after_deps)
 	@if ! printf '%s\n' '$(flags_now)' | cmp -s - $@; then \
 		printf '%s\n' '$(flags_now)' >$@; \
 		$(if $(filter 1,$(SANITIZE)),touch $(BUILD)/sanitized;) \
-		printf '  %-7s %s\n' CUDA '$(if $(and $(NVCC),$(cuda_sources)),$(cuda_choice),$(cuda_choice): CPU only)'; \
+		printf '  %-7s %s\n' CUDA '$(if $(NVCC),$(cuda_choice),$(cuda_choice): CPU only)'; \
 	fi
 .PHONY: FORCE
 FORCE:
@@ -125,10 +137,76 @@ $(BUILD)/unit/%: tests/unit/%.c $(library)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(FLAGS) -Itests/unit -MMD -MP -MF $(BUILD)/unit/$*.d -o $@ $< $(library) $(LIBS)
 
-.PHONY: unit-tests
-unit-tests: $(unit_tests) ## build the unit tests
+# ---- CUDA ----
 
--include $(wildcard $(BUILD)/common/*.d $(BUILD)/bin/*.d $(BUILD)/unit/*.d $(BUILD)/bench/*.d)
+all: $(cuda_object)
+
+.PHONY: cuda test-gpu
+cuda: $(cuda_object) ## the CUDA backend alone (build/lib/recpipe/recpipe_cuda.so; CUDA_ARCH="80 90")
+	$(if $(NVCC),,@echo 'make: no nvcc was found: NVCC=path names one' >&2; exit 1)
+
+# Sources without kernels need no code of more than one.
+$(addprefix $(BUILD)/cuda/,$(addsuffix .o,backend failure layout score)): private cuda_archs = $(lastword $(filter \
+	$(cuda_known:compute_%=%),$(CUDA_ARCH)))
+
+$(BUILD)/cuda/archs: FORCE
+	@mkdir -p $(@D)
+	@echo '$(CUDA_ARCH)' | cmp -s - $@ || echo '$(CUDA_ARCH)' >$@
+
+$(BUILD)/cuda/%.o: cuda/%.cu $(BUILD)/flags $(BUILD)/cuda/archs
+	$(say) NVCC $<
+	$(Q)mkdir -p $(@D)
+	$(Q)$(NVCC) $(cuda_flags) $(cuda_codes) -MMD -MP -MF $(BUILD)/cuda/$*.d -c -o $@ $<
+
+# The runtime is linked in: of CUDA nothing but the driver is needed where the tools run.
+$(BUILD)/lib/recpipe/recpipe_cuda.so: $(cuda_sources:cuda/%.cu=$(BUILD)/cuda/%.o)
+	$(say) LD $@
+	$(Q)mkdir -p $(@D)
+	$(Q)$(NVCC) -shared -cudart static $(cuda_codes) -o $@ $^
+
+# The same sources for the C compiler, on a device that is emulated (cuda/launch.h), for the unit tests.
+emulated := $(BUILD)/librecpipe_emulated.a
+emulated_objects := $(patsubst cuda/%.cu,$(BUILD)/emulated/%.o,$(filter-out cuda/device.cu,$(cuda_sources))) \
+                    $(BUILD)/emulated/emulated.o
+
+# Fused multiply-adds by the processor: the library's cost forty times as much. As the CPU's sanitized kernels, those that
+# multiply have ASan alone.
+$(addprefix $(BUILD)/emulated/,adam.o factors.o rows.o segment.o tower.o): private emulated_flags = -mfma \
+	$(if $(filter 1,$(SANITIZE)),-fno-sanitize=undefined)
+
+$(BUILD)/emulated/%.o: cuda/%.cu $(BUILD)/flags
+	$(say) CC '$< (emulated)'
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(emulated_flags) -fPIC -Icuda -MMD -MP -c -o $@ -x c $<
+
+$(BUILD)/emulated/%.o: cuda/%.c $(BUILD)/flags
+	$(say) CC $<
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(FLAGS) -fPIC -Icuda -MMD -MP -c -o $@ $<
+
+# The same as an object for the tools: RECPIPE_CUDA=build/emulated/recpipe_cuda.so train-mlp --device cuda
+$(BUILD)/emulated/recpipe_cuda.so: $(emulated_objects)
+	$(say) LD $@
+	$(Q)$(CC) $(CFLAGS) $(FLAGS) -shared -o $@ $^ -lm
+
+$(emulated): $(emulated_objects)
+	$(say) AR $@
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(BUILD)/unit/test_cuda%: tests/unit/test_cuda%.c $(library) $(emulated)
+	$(say) LD $@
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(FLAGS) -Itests/unit -Icuda -MMD -MP -MF $@.d -o $@ $< $(library) $(emulated) $(LIBS)
+
+test-gpu: ## the CUDA backend's tests on this machine's device (REQUIRE_CUDA=1: no device is a failure)
+	@$(MAKE) --no-print-directory $(jobs) all unit-tests
+	@RECPIPE_TEST_DEVICE=cuda RECPIPE_CUDA=$(abspath $(BUILD))/lib/recpipe/recpipe_cuda.so \
+		tests/run -k '^test_cuda' $(BUILD)
+
+.PHONY: unit-tests
+unit-tests: $(unit_tests) $(BUILD)/emulated/recpipe_cuda.so ## build the unit tests
+
+-include $(wildcard $(BUILD)/cuda/*.d $(BUILD)/emulated/*.d $(BUILD)/common/*.d $(BUILD)/bin/*.d $(BUILD)/unit/*.d $(BUILD)/bench/*.d)
 
 # ---- packages ----
 
@@ -193,7 +271,7 @@ $(BUILD)/bench/%: tests/bench/%.c $(library)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(FLAGS) -Itests/bench -MMD -MP -MF $(BUILD)/bench/$*.d -o $@ $< $(library) $(LIBS)
 
-.PHONY: bench bench-programs bench-compare bench-counts bench-profile bench-scale results
+.PHONY: bench bench-programs bench-compare bench-counts bench-gpu bench-profile bench-scale results
 bench-programs: $(bench_programs)
 bench: all bench-programs ## speed, beside peers and ceilings, into build/bench.tsv and .json (BENCH=pattern: a part)
 	@tests/bench/run -o $(BUILD)/bench.tsv -b $(BUILD) '$(BENCH)'
@@ -203,6 +281,10 @@ bench-compare: ## this bench against an older one: OLD=old.json [NEW= TOLERANCE=
 
 bench-counts: all bench-programs ## instructions of the kernels by callgrind, into build/counts.tsv and .json
 	@tests/bench/counts -o $(BUILD)/counts.tsv -b $(BUILD) '$(BENCH)'
+
+bench-gpu: all $(BUILD)/bench/gpu ## speed of --device cuda into build/bench-gpu.tsv (DEVICE=cuda:1 BENCH=text: a part)
+	@{ printf 'name\tvalue\tunit\n'; RECPIPE_CUDA=$(abspath $(BUILD))/lib/recpipe/recpipe_cuda.so \
+		$(BUILD)/bench/gpu --device $(or $(DEVICE),cuda) $(if $(BENCH),--only '$(BENCH)'); } | tee $(BUILD)/bench-gpu.tsv
 
 bench-profile: all bench-programs ## where training spends its time, by function (perf; BENCH="1280 16384")
 	@tests/bench/profile -b $(BUILD) $(BENCH)
@@ -235,11 +317,13 @@ share := $(DESTDIR)$(PREFIX)/share
 install: all man completions ## tools, man pages and completions under PREFIX (/usr/local; DESTDIR is honoured)
 	install -d '$(DESTDIR)$(PREFIX)/bin' '$(share)/man/man1' '$(share)/bash-completion/completions'
 	install -m 755 $(tools) '$(DESTDIR)$(PREFIX)/bin'
+	$(if $(cuda_object),install -D -m 755 $(cuda_object) '$(DESTDIR)$(PREFIX)/lib/recpipe/$(notdir $(cuda_object))')
 	install -m 644 $(man_pages) '$(share)/man/man1'
 	install -m 644 $(completions) '$(share)/bash-completion/completions'
 
 uninstall: ## remove what install put there
 	rm -f $(tools:$(BUILD)/bin/%='$(DESTDIR)$(PREFIX)/bin/%')
+	rm -f '$(DESTDIR)$(PREFIX)/lib/recpipe/recpipe_cuda.so'
 	rm -f $(tools:$(BUILD)/bin/%='$(share)/man/man1/%.1')
 	rm -f $(tools:$(BUILD)/bin/%='$(share)/bash-completion/completions/%')
 
@@ -251,7 +335,7 @@ include pipeline.mk
 help: ## this list
 	@awk 'match($$0, /^[a-z-]+:.*## /) { name = $$0; sub(/:.*/, "", name); \
 		sub(/.*## /, ""); printf "  make %-15s %s\n", name, $$0 }' Makefile pipeline.mk
-	@echo '  Settings of a build: CC CFLAGS WERROR=1 SANITIZE=1 CUDA=0|1 BUILD=folder V=1'
+	@echo '  Settings of a build: CC CFLAGS WERROR=1 SANITIZE=1 CUDA=0|1 CUDA_ARCH=... BUILD=folder V=1'
 
 clean: ## remove build/ (run/ and published/ stay)
 	rm -rf $(BUILD)

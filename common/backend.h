@@ -139,7 +139,7 @@ struct backend {
 
 extern const struct backend backend_cpu;
 
-/* The backend for `device`: "auto" (CUDA where it works, else the CPU with a note), "cpu", "cuda", "cuda:N".
+/* The backend for `device`: "auto" (the CPU: see backend.c), "cpu", "cuda", "cuda:N".
  * NULL with CODE_USAGE for another word, CODE_UNAVAILABLE when the one asked for cannot be had. */
 MUST_CHECK const struct backend *backend_find(const char *device, struct error *error);
 

@@ -1,0 +1,90 @@
+/* Adam on dense matrices, whose gradients are the sums of what blocks accumulated, and on whole tables (dense Adam). */
+#include "adam.h"
+
+/* A block takes LINE values, side by side, and cuts the copies to be summed into shares. */
+enum { LINE = 32, SHARES = THREADS / LINE };
+
+struct dense_arguments {
+	struct segments segments;
+	struct trained trained;
+	const struct step *step;
+};
+
+ON_DEVICE float share_of_sum(const struct segment *s, uint32_t element, uint32_t share)
+{
+	const uint32_t end = share_begin(s->count, SHARES, share + 1);
+	float sum = 0.0f;
+	for (uint32_t c = share_begin(s->count, SHARES, share); c < end; c++)
+		sum += s->partials[(size_t)c * s->stride + element];
+	return sum;
+}
+
+KERNEL(step_dense, struct dense_arguments)
+{
+	float *const shares = shared_floats();
+	uint32_t which = 0;
+	while (a.segments.first_block[which + 1] <= BLOCK)
+		which++;
+	const struct segment *s = &a.segments.of[which];
+	const uint32_t first = (BLOCK - a.segments.first_block[which]) * LINE, size = s->rows * s->columns;
+	EACH_THREAD(t) {
+		const uint32_t element = first + t % LINE;
+		shares[t] = element < size && !s->stands ? share_of_sum(s, element, t / LINE) : 0.0f;
+	}
+	EACH_THREAD(t) {
+		const uint32_t element = first + t;
+		if (t < LINE && element < size) {
+			float gradient = shares[t];
+			for (uint32_t i = 1; i < SHARES; i++)
+				gradient += shares[i * LINE + t];
+			const size_t at = s->at + element / s->columns * s->value_stride + element % s->columns;
+			adam(&a.trained, at, gradient, a.step, s->decays ? a.step->decay : 1.0f);
+		}
+	}
+}
+
+void cuda_step_dense(struct backend_state *state, const struct step *step)
+{
+	struct dense_arguments a;
+	a.segments = state->segments;
+	a.trained = trained_of(state);
+	a.step = step;
+	if (a.segments.count > 0)
+		LAUNCH(&state->device, STREAM_WORK, step_dense, a.segments.first_block[a.segments.count],
+		       THREADS * sizeof(float), a);
+}
+
+struct table_arguments {
+	struct table table;
+	struct trained trained;
+	const struct step *step;
+	float *gradients;
+	uint32_t fixed;           /* column of ones */
+};
+
+/* Every row, touched or not; gradients are cleared behind it. */
+KERNEL(step_table, struct table_arguments)
+{
+	const uint64_t size = (uint64_t)a.table.rows * a.table.stride;
+	EACH_THREAD(t) {
+		for (uint64_t i = (uint64_t)BLOCK * THREADS + t; i < size; i += (uint64_t)BLOCKS * THREADS) {
+			adam(&a.trained, a.table.at + i, a.gradients[i], a.step, a.step->decay);
+			a.gradients[i] = 0.0f;
+			if (i % a.table.stride == a.fixed)
+				a.trained.values[a.table.at + i] = 1.0f;
+		}
+	}
+}
+
+void cuda_step_table(struct backend_state *state, const struct table *table, float *gradients, uint32_t fixed,
+                     const struct step *step)
+{
+	struct table_arguments a;
+	a.table = *table;
+	a.trained = trained_of(state);
+	a.step = step;
+	a.gradients = gradients;
+	a.fixed = fixed;
+	LAUNCH(&state->device, STREAM_WORK, step_table,
+	       blocks_for((uint64_t)table->rows * table->stride, THREADS, GRID_WIDE), 0, a);
+}

@@ -1,0 +1,156 @@
+/* The CUDA backend: opening, moving state in and out, closing. state.h tells how the work is cut. */
+#include "state.h"
+
+#include <stdlib.h>
+
+/* Of the last probe, which backend_find makes: open has no number. */
+static int device_number;
+
+static int cuda_probe(int device, struct error *error)
+{
+	device_number = device;
+	return device_probe(device, error);
+}
+
+static void cuda_close(struct backend_state *state)
+{
+	if (!state)
+		return;
+	device_close(&state->device);
+	free(state);
+}
+
+static int cuda_get(struct backend_state *state, struct parameters *parameters, struct parameters *moment1,
+                    struct parameters *moment2, uint64_t *step, struct error *error)
+{
+	const float *const blocks[] = {state->values, state->moment1, state->moment2};
+	struct parameters *const targets[] = {parameters, moment1, moment2};
+	device_use(&state->device);
+	for (size_t i = 0; i < COUNT_OF(targets); i++) {
+		if (!targets[i])
+			continue;
+		if (!blocks[i])
+			return cuda_error(error, CODE_BUG, "no moments: this backend was opened for scoring only");
+		device_download(&state->device, STREAM_WORK, targets[i]->block, blocks[i], state->size * sizeof(float));
+	}
+	if (step)
+		*step = state->step;
+	return device_finish(&state->device, error);
+}
+
+static int cuda_put(struct backend_state *state, const struct parameters *parameters, const struct parameters *moment1,
+                    const struct parameters *moment2, uint64_t step, struct error *error)
+{
+	float *const blocks[] = {state->values, state->moment1, state->moment2};
+	const struct parameters *const sources[] = {parameters, moment1, moment2};
+	device_use(&state->device);
+	for (size_t i = 0; i < COUNT_OF(sources); i++) {
+		if (!sources[i])
+			continue;
+		if (!blocks[i])
+			return cuda_error(error, CODE_BUG, "no moments: this backend was opened for scoring only");
+		device_upload(&state->device, STREAM_WORK, blocks[i], sources[i]->block, state->size * sizeof(float));
+	}
+	state->step = step;
+	state->scoring.current = false;
+	return device_finish(&state->device, error);
+}
+
+static float *new_block(struct backend_state *state, const char *what, struct error *error)
+{
+	float *block = (float *)device_alloc(&state->device, state->size, sizeof(float), what, error);
+	if (block)
+		device_zero(&state->device, STREAM_WORK, block, state->size * sizeof(float));
+	return block;
+}
+
+static int init_offsets(struct backend_state *state, struct error *error)
+{
+	const size_t bytes = state->shape.items * sizeof(float);
+	if (!state->options.item_offsets || state->options.batch_groups == 0)
+		return 0;
+	state->offsets = (float *)device_alloc(&state->device, state->shape.items, sizeof(float), "the items' offsets", error);
+	if (state->offsets)
+		device_upload(&state->device, STREAM_WORK, state->offsets, state->options.item_offsets, bytes);
+	return state->offsets ? 0 : -1;
+}
+
+/* What scoring takes the tower and its halves through. */
+static int init_forward(struct backend_state *state, struct error *error)
+{
+	const struct tower *tower = &state->tower;
+	const struct layer *last = &tower->layers[tower->layer_count - 1];
+	if (cuda_plan(state, &state->forward, last->unit_at + 1, 0, last->weight_at + weight_pitch(last->inputs), UINT32_MAX, 1,
+	              error) < 0)
+		return -1;
+	for (int s = 0; s < SIDES; s++) {
+		struct side *side = &state->sides[s];
+		const size_t columns = side->embeddings.columns;
+		const size_t weights = (size_t)weight_pitch(side->embeddings.columns) * tower->width;
+		if (cuda_plan(state, &side->forth, columns + tower->width, 0, weights, UINT32_MAX, 1, error) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int open_state(struct backend_state *state, const struct parameters *parameters, struct error *error)
+{
+	const bool trains = state->options.batch_groups > 0;
+	if (cuda_lay_out(state, parameters, error) < 0 || device_open(&state->device, device_number, error) < 0)
+		return -1;
+	state->values = new_block(state, "the model", error);
+	if (!state->values || (state->has_tower && init_forward(state, error) < 0))
+		return -1;
+	if (trains) {
+		state->moment1 = new_block(state, "the optimiser's moments", error);
+		state->moment2 = state->moment1 ? new_block(state, "the optimiser's moments", error) : NULL;
+		if (!state->moment2 || init_offsets(state, error) < 0 || cuda_init_training(state, error) < 0)
+			return -1;
+	}
+	snprintf(state->description, sizeof state->description, "cuda:%d, %s", state->device.number, state->device.name);
+	return cuda_put(state, parameters, NULL, NULL, 0, error);
+}
+
+static struct backend_state *cuda_open(const struct model_shape *shape, const struct parameters *parameters,
+                                       const struct backend_options *options, struct error *error)
+{
+	struct backend_state *state = (struct backend_state *)calloc(1, sizeof *state);
+	if (!state) {
+		cuda_error(error, CODE_SYSTEM, "out of memory: the state of the CUDA backend");
+		return NULL;
+	}
+	state->shape = *shape;
+	state->options = *options;
+	if (open_state(state, parameters, error) == 0)
+		return state;
+	cuda_close(state);
+	return NULL;
+}
+
+static const char *cuda_describe(const struct backend_state *state)
+{
+	return state->description;
+}
+
+/* The object's only symbol that anybody looks up (common/backend.c); tests call it for the emulated device. */
+#ifdef __cplusplus
+extern "C"
+#endif
+__attribute__((visibility("default"))) const struct backend *recpipe_cuda_backend(void);
+
+const struct backend *recpipe_cuda_backend(void)
+{
+	static const struct backend backend = {
+		.name = "cuda",
+		.probe = cuda_probe,
+		.open = cuda_open,
+		.train = cuda_train,
+		.score_lists = cuda_score_lists,
+		.score_top = cuda_score_top,
+		.get = cuda_get,
+		.put = cuda_put,
+		.close = cuda_close,
+		.describe = cuda_describe,
+	};
+	return &backend;
+}

@@ -1,0 +1,230 @@
+/* A device by the CUDA runtime. */
+#include "launch.h"
+
+/* cudaDeviceGetAttribute is asked for the little that is needed: cudaDeviceProp changes between versions. */
+enum { OLDEST_MAJOR = 7 };
+
+struct handles {
+	cudaStream_t streams[DEVICE_STREAMS];
+	cudaEvent_t marks[DEVICE_MARKS];
+	cudaGraphExec_t graphs[DEVICE_GRAPHS];
+};
+
+static struct handles *handles_of(struct device *device)
+{
+	return (struct handles *)device->handles;
+}
+
+cudaStream_t device_stream(struct device *device, enum device_stream stream)
+{
+	return handles_of(device)->streams[stream];
+}
+
+void device_check(struct device *device, cudaError_t status, const char *what)
+{
+	if (status != cudaSuccess)
+		cuda_error(&device->failure, CODE_SYSTEM, "cuda:%d: %s: %s", device->number, what, cudaGetErrorString(status));
+}
+
+static int attribute(int number, cudaDeviceAttr which)
+{
+	int value = 0;
+	return cudaDeviceGetAttribute(&value, which, number) == cudaSuccess ? value : 0;
+}
+
+int device_probe(int number, struct error *error)
+{
+	int driver = 0, runtime = 0, count = 0;
+	cudaDriverGetVersion(&driver);
+	cudaRuntimeGetVersion(&runtime);
+	if (driver == 0)
+		return cuda_error(error, CODE_UNAVAILABLE, "there is no CUDA driver (libcuda.so.1) on this machine");
+	const cudaError_t status = cudaGetDeviceCount(&count);
+	if (status == cudaErrorInsufficientDriver)
+		return cuda_error(error, CODE_UNAVAILABLE, "the CUDA driver is too old: it is of CUDA %d.%d, CUDA %d.%d is needed",
+		                  driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
+	if (status == cudaErrorNoDevice || (status == cudaSuccess && count == 0))
+		return cuda_error(error, CODE_UNAVAILABLE, "the CUDA driver is there, but no CUDA device");
+	if (status != cudaSuccess)
+		return cuda_error(error, CODE_UNAVAILABLE, "CUDA cannot be used: %s", cudaGetErrorString(status));
+	if (number >= count)
+		return cuda_error(error, CODE_UNAVAILABLE, "there is no device cuda:%d, the last one is cuda:%d", number, count - 1);
+	const int major = attribute(number, cudaDevAttrComputeCapabilityMajor);
+	const int minor = attribute(number, cudaDevAttrComputeCapabilityMinor);
+	if (major < OLDEST_MAJOR)
+		return cuda_error(error, CODE_UNAVAILABLE, "cuda:%d is too old: it is of compute capability %d.%d, %d.0 is needed",
+		                  number, major, minor, (int)OLDEST_MAJOR);
+	return 0;
+}
+
+/* Is there code for the device? Else the first launch would be the one to tell. */
+static __global__ void nothing(void)
+{
+}
+
+static int check_code(int number, struct error *error)
+{
+	cudaFuncAttributes attributes;
+	const cudaError_t status = cudaFuncGetAttributes(&attributes, nothing);
+	(void)cudaGetLastError();
+	if (status == cudaSuccess)
+		return 0;
+	return cuda_error(error, CODE_UNAVAILABLE, "recpipe_cuda.so has no code for cuda:%d, of compute capability %d.%d (%s): "
+	                  "build it with CUDA_ARCH=%d%d", number, attribute(number, cudaDevAttrComputeCapabilityMajor),
+	                  attribute(number, cudaDevAttrComputeCapabilityMinor), cudaGetErrorString(status),
+	                  attribute(number, cudaDevAttrComputeCapabilityMajor),
+	                  attribute(number, cudaDevAttrComputeCapabilityMinor));
+}
+
+static int open_handles(struct device *device, struct error *error)
+{
+	device->handles = calloc(1, sizeof(struct handles));
+	if (!device->handles)
+		return cuda_error(error, CODE_SYSTEM, "out of memory");
+	for (int s = 0; s < DEVICE_STREAMS; s++)
+		device_check(device, cudaStreamCreateWithFlags(&handles_of(device)->streams[s], cudaStreamNonBlocking), "a stream");
+	for (int m = 0; m < DEVICE_MARKS; m++)
+		device_check(device, cudaEventCreateWithFlags(&handles_of(device)->marks[m], cudaEventDisableTiming), "an event");
+	return device_finish(device, error);
+}
+
+int device_open(struct device *device, int number, struct error *error)
+{
+	memset(device, 0, sizeof *device);
+	device->number = number;
+	if (device_probe(number, error) < 0)
+		return -1;
+	device_check(device, cudaSetDevice(number), "choosing the device");
+	if (check_code(number, error) < 0)
+		return -1;
+	device->shared_limit = (size_t)attribute(number, cudaDevAttrMaxSharedMemoryPerBlockOptin);
+	device->processors = (uint32_t)attribute(number, cudaDevAttrMultiProcessorCount);
+	static cudaDeviceProp properties; /* its layout differs between versions, its name is first in all of them */
+	if (cudaGetDeviceProperties(&properties, number) == cudaSuccess)
+		snprintf(device->name, sizeof device->name, "%s", properties.name);
+	return open_handles(device, error);
+}
+
+void device_use(struct device *device)
+{
+	device_check(device, cudaSetDevice(device->number), "choosing the device");
+}
+
+void device_close(struct device *device)
+{
+	struct handles *handles = handles_of(device);
+	if (handles) {
+		device_use(device);
+		device_forget(device);
+	}
+	for (size_t b = 0; b < device->block_count; b++)
+		cudaFree(device->blocks[b].at);
+	for (int s = 0; handles && s < DEVICE_STREAMS; s++)
+		if (handles->streams[s])
+			cudaStreamDestroy(handles->streams[s]);
+	for (int m = 0; handles && m < DEVICE_MARKS; m++)
+		if (handles->marks[m])
+			cudaEventDestroy(handles->marks[m]);
+	free(handles);
+	memset(device, 0, sizeof *device);
+}
+
+void *device_alloc(struct device *device, size_t count, size_t size, const char *what, struct error *error)
+{
+	size_t free_bytes = 0, all_bytes = 0, bytes = 0;
+	void *block = NULL;
+	cudaMemGetInfo(&free_bytes, &all_bytes);
+	if (__builtin_mul_overflow(count, size, &bytes) || device->block_count == DEVICE_BLOCKS_MAX ||
+	    cudaMalloc(&block, bytes > 0 ? bytes : 1) != cudaSuccess) {
+		(void)cudaGetLastError(); /* told here: it must not be found behind the next launch */
+		device_full(device, count, size, free_bytes, what, error);
+		return NULL;
+	}
+	device->blocks[device->block_count].at = block;
+	device->blocks[device->block_count].bytes = bytes;
+	device->block_count++;
+	device->bytes += bytes;
+	return block;
+}
+
+void device_release(struct device *device, void *block)
+{
+	for (size_t b = 0; block && b < device->block_count; b++)
+		if (device->blocks[b].at == block) {
+			device->bytes -= device->blocks[b].bytes;
+			device->blocks[b] = device->blocks[--device->block_count];
+			cudaFree(block);
+			return;
+		}
+}
+
+void device_upload(struct device *device, enum device_stream stream, void *to, const void *from, size_t bytes)
+{
+	if (bytes > 0)
+		device_check(device, cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, device_stream(device, stream)),
+		             "copying to the device");
+}
+
+void device_download(struct device *device, enum device_stream stream, void *to, const void *from, size_t bytes)
+{
+	if (bytes > 0)
+		device_check(device, cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, device_stream(device, stream)),
+		             "copying from the device");
+}
+
+void device_zero(struct device *device, enum device_stream stream, void *to, size_t bytes)
+{
+	if (bytes > 0)
+		device_check(device, cudaMemsetAsync(to, 0, bytes, device_stream(device, stream)), "clearing");
+}
+
+void device_mark(struct device *device, enum device_stream stream, size_t mark)
+{
+	device_check(device, cudaEventRecord(handles_of(device)->marks[mark], device_stream(device, stream)), "an event");
+}
+
+void device_wait(struct device *device, enum device_stream stream, size_t mark)
+{
+	device_check(device, cudaStreamWaitEvent(device_stream(device, stream), handles_of(device)->marks[mark], 0), "an event");
+}
+
+void device_record(struct device *device)
+{
+	device_check(device, cudaStreamBeginCapture(device_stream(device, STREAM_WORK), cudaStreamCaptureModeThreadLocal),
+	             "recording a graph");
+}
+
+void device_record_end(struct device *device, size_t graph)
+{
+	cudaGraph_t recorded = NULL;
+	device_check(device, cudaStreamEndCapture(device_stream(device, STREAM_WORK), &recorded), "recording a graph");
+	if (recorded)
+		device_check(device, cudaGraphInstantiateWithFlags(&handles_of(device)->graphs[graph], recorded, 0),
+		             "making a graph");
+	if (recorded)
+		cudaGraphDestroy(recorded);
+}
+
+void device_replay(struct device *device, size_t graph)
+{
+	device_check(device, cudaGraphLaunch(handles_of(device)->graphs[graph], device_stream(device, STREAM_WORK)), "a graph");
+}
+
+void device_forget(struct device *device)
+{
+	for (int g = 0; g < DEVICE_GRAPHS; g++) {
+		if (handles_of(device)->graphs[g])
+			cudaGraphExecDestroy(handles_of(device)->graphs[g]);
+		handles_of(device)->graphs[g] = NULL;
+	}
+}
+
+int device_finish(struct device *device, struct error *error)
+{
+	for (int s = 0; s < DEVICE_STREAMS && device->failure.code == CODE_OK; s++)
+		device_check(device, cudaStreamSynchronize(device_stream(device, (enum device_stream)s)), "running");
+	if (device->failure.code == CODE_OK)
+		return 0;
+	*error = device->failure;
+	return -1;
+}

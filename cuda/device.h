@@ -1,0 +1,81 @@
+/* What the backend asks of a device beside kernels: memory, copies, two streams. device.cu does it with the CUDA
+ * runtime, emulated.c with plain memory.
+ *
+ * Errors of queued work are kept in the device and told by device_finish: nothing waits before. */
+#ifndef RECPIPE_CUDA_DEVICE_H
+#define RECPIPE_CUDA_DEVICE_H
+
+#include "backend.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { DEVICE_BLOCKS_MAX = 192, DEVICE_SHARED_PLAIN = 48 * 1024, DEVICE_NAME_SIZE = 256 };
+
+/* Training and scoring go by STREAM_WORK; the next batch is drawn and indexed by STREAM_AHEAD. */
+enum device_stream { STREAM_WORK, STREAM_AHEAD, DEVICE_STREAMS };
+
+/* Marks in a stream that another one can wait for. */
+enum { DEVICE_MARKS = 6 };
+
+/* Queued work that is recorded once and replayed with one call. */
+enum { DEVICE_GRAPHS = 2 };
+
+struct device_block {
+	void *at;
+	size_t bytes;
+};
+
+struct device {
+	int number;
+	size_t shared_limit;      /* bytes of shared memory that a block may have */
+	uint32_t processors;
+	char name[DEVICE_NAME_SIZE];
+	struct device_block blocks[DEVICE_BLOCKS_MAX]; /* all memory, freed by device_close */
+	size_t block_count, bytes;
+	void *handles;            /* of the implementation */
+	struct error failure;     /* of queued work */
+};
+
+/* 0 when device `number` can be used; -1 with CODE_UNAVAILABLE and which of driver and device is missing or too old. */
+MUST_CHECK int device_probe(int number, struct error *error);
+MUST_CHECK int device_open(struct device *device, int number, struct error *error);
+void device_close(struct device *device);
+/* Makes it the calling thread's device: before anything below, in every call from outside. */
+void device_use(struct device *device);
+
+/* `count` * `size` bytes, not initialised (0 becomes 1). NULL with CODE_SYSTEM, what was needed and what is free. */
+MUST_CHECK void *device_alloc(struct device *device, size_t count, size_t size, const char *what, struct error *error);
+void device_release(struct device *device, void *block); /* NULL is fine */
+
+/* The error of device_alloc. */
+void device_full(const struct device *device, size_t count, size_t size, size_t free_bytes, const char *what,
+                 struct error *error);
+
+/* Queued, in order with the stream's kernels. Host memory of uploads may be used again at once; that of downloads is
+ * filled when device_finish has returned. */
+void device_upload(struct device *device, enum device_stream stream, void *to, const void *from, size_t bytes);
+void device_download(struct device *device, enum device_stream stream, void *to, const void *from, size_t bytes);
+void device_zero(struct device *device, enum device_stream stream, void *to, size_t bytes);
+
+void device_mark(struct device *device, enum device_stream stream, size_t mark);
+void device_wait(struct device *device, enum device_stream stream, size_t mark);
+
+/* What is queued between the two, from STREAM_WORK on, is kept as a graph instead of being done. Kernels are replayed
+ * with the arguments that they had; marks must be set and waited for within the graph. */
+void device_record(struct device *device);
+void device_record_end(struct device *device, size_t graph);
+void device_replay(struct device *device, size_t graph); /* on STREAM_WORK */
+void device_forget(struct device *device);               /* every graph */
+
+/* Waits for all that was queued. -1 with the first thing that went wrong. */
+MUST_CHECK int device_finish(struct device *device, struct error *error);
+
+/* error_set of the library, which the shared object does not have: it would bring half of it along. */
+int cuda_error(struct error *error, enum exit_code code, const char *format, ...) PRINTF_LIKE(3, 4);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

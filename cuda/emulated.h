@@ -1,0 +1,19 @@
+/* What tests set of the emulated device. */
+#ifndef RECPIPE_CUDA_EMULATED_H
+#define RECPIPE_CUDA_EMULATED_H
+
+#include "device.h"
+
+struct emulated_settings {
+	size_t shared_limit;      /* of devices opened from now on, bytes a block; below DEVICE_SHARED_PLAIN for tiles alone */
+	size_t memory;            /* bytes */
+	bool backwards;           /* threads and blocks run in descending order */
+	bool ahead_last;          /* of graphs, what is on STREAM_AHEAD comes last instead of first */
+	uint64_t launches, replays; /* so far */
+};
+extern struct emulated_settings emulated_settings;
+
+/* The backend of cuda/ on it. */
+const struct backend *recpipe_cuda_backend(void);
+
+#endif

@@ -1,0 +1,133 @@
+/* The language that kernels are written in: a subset of C and of CUDA C++, so that every kernel is compiled twice, by
+ * nvcc for a device and by the C compiler for machines that have none (emulated.c runs it there, for the tests).
+ *
+ * A kernel is written for a block of THREADS threads, as a sequence of phases:
+ *
+ *   KERNEL(name, struct name_arguments) { ... EACH_THREAD(t) { what thread t does } EACH_THREAD(t) { ... } }
+ *
+ * A phase ends in a barrier. Within one, no thread may read what another one writes: so the emulator may run the
+ * threads of a phase in any order, and the tests run them in two (and blocks as well) and want the same bytes. What
+ * stands outside of phases is done by every thread alike: it may read what an earlier phase left in shared memory, as
+ * long as the next phase does not write it. Nothing is shared between blocks but integer counters. */
+#ifndef RECPIPE_CUDA_LAUNCH_H
+#define RECPIPE_CUDA_LAUNCH_H
+
+#include <math.h>
+
+#include "device.h"
+
+enum { THREADS = 256, WARP = 32, WARPS = THREADS / WARP };
+
+#ifdef __CUDACC__
+
+#include <cuda_runtime.h>
+
+#define KERNEL(name, arguments_type) static __global__ void __launch_bounds__(THREADS) name(const arguments_type a)
+#define ON_DEVICE static __device__ __forceinline__
+#define ON_BOTH static __host__ __device__ inline
+#define EACH_THREAD(t) \
+	for (uint32_t t = threadIdx.x, turn_##t = 1; turn_##t; turn_##t = 0, __syncthreads())
+#define BLOCK ((uint32_t)blockIdx.x)
+#define BLOCKS ((uint32_t)gridDim.x)
+
+static __device__ __forceinline__ float *shared_floats(void)
+{
+	extern __shared__ __align__(16) float shared_memory[];
+	return shared_memory;
+}
+
+static __device__ __forceinline__ uint32_t count_up(uint32_t *counter, uint32_t more)
+{
+	return atomicAdd(counter, more);
+}
+
+#define LAUNCH(device, stream, kernel, blocks, shared_bytes, arguments) \
+	do { \
+		if ((shared_bytes) > DEVICE_SHARED_PLAIN) \
+			device_check(device, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, \
+			             (int)(shared_bytes)), #kernel); \
+		kernel<<<(blocks), THREADS, (shared_bytes), device_stream(device, stream)>>>(arguments); \
+		device_check(device, cudaGetLastError(), #kernel); \
+	} while (0)
+
+void device_check(struct device *device, cudaError_t status, const char *what);
+cudaStream_t device_stream(struct device *device, enum device_stream stream);
+
+#else
+
+/* Where the emulator is: one block at a time, its threads one after another. */
+struct emulated {
+	uint32_t block, blocks;
+	float *shared;
+	bool backwards;           /* threads and blocks in descending order */
+};
+extern struct emulated emulated;
+
+#define KERNEL(name, arguments_type) \
+	static void name(const arguments_type a); \
+	static void name##_run(const void *arguments) \
+	{ \
+		name(*(const arguments_type *)arguments); \
+	} \
+	static void name(const arguments_type a)
+#define ON_DEVICE static inline UNUSED
+#define ON_BOTH static inline UNUSED
+#define EACH_THREAD(t) \
+	for (uint32_t turn_##t = 0, t; turn_##t < THREADS && (t = emulated_turn(turn_##t, THREADS), true); turn_##t++)
+#define BLOCK (emulated.block)
+#define BLOCKS (emulated.blocks)
+
+struct float4 {
+	_Alignas(16) float x;
+	float y, z, w;
+} __attribute__((may_alias));
+
+static inline uint32_t emulated_turn(uint32_t turn, uint32_t count)
+{
+	return emulated.backwards ? count - 1 - turn : turn;
+}
+
+static inline float *shared_floats(void)
+{
+	return emulated.shared;
+}
+
+static inline UNUSED uint32_t count_up(uint32_t *counter, uint32_t more)
+{
+	const uint32_t before = *counter;
+	*counter += more;
+	return before;
+}
+
+/* Runs the kernel for every block, or keeps it and its arguments while a graph is recorded. */
+struct emulated_launch {
+	const char *what;
+	void (*run)(const void *arguments);
+	uint32_t blocks;
+	size_t shared_bytes;
+};
+void emulated_launch(struct device *device, enum device_stream stream, const struct emulated_launch *launch,
+                     const void *arguments, size_t size);
+
+#define LAUNCH(device, stream, kernel, grid, shared, arguments) \
+	do { \
+		const struct emulated_launch launch_ = { \
+			.what = #kernel, .run = kernel##_run, .blocks = (grid), .shared_bytes = (shared), \
+		}; \
+		emulated_launch(device, stream, &launch_, &(arguments), sizeof(arguments)); \
+	} while (0)
+
+#endif
+
+ON_DEVICE uint32_t least_of(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Where the share of `block` of `count` things begins, of `blocks` shares. */
+ON_DEVICE uint32_t share_begin(uint32_t count, uint32_t blocks, uint32_t block)
+{
+	return (uint32_t)((uint64_t)count * block / blocks);
+}
+
+#endif

@@ -1,0 +1,200 @@
+/* One side of the first layer, per distinct row of a batch: forward, its half of z1; back, from the gradient of that
+ * half to the row and to the layer's weights. Tiles of rows, as those of samples (tile.h). */
+#include "adam.h"
+#include "tile.h"
+
+struct row_arguments {
+	struct plan plan;
+	const struct step *step;
+	const uint32_t *rows;     /* ids, by slot; NULL: slots are ids */
+	const uint32_t *count_at; /* how many; NULL: `count` */
+	uint32_t count;
+	struct table table;
+	struct trained trained;
+	const float *weight, *bias; /* of the half; the bias is the user's side's */
+	uint32_t weight_stride, width;
+	float *parts;
+	/* Back */
+	const float *sums, *cuts;
+	const uint32_t *starts;
+	float *dense_gradients;   /* dense Adam: rows go here, by id */
+	bool with_bias;
+};
+
+ON_DEVICE struct product half_product(const struct row_arguments *a, const struct workspace *w, const bool all)
+{
+	struct product p;
+	p.aligned = all || w->weights;
+	p.weight = p.aligned ? w->weights : a->weight;
+	p.stride = p.aligned ? weight_pitch(a->table.columns) : a->weight_stride;
+	p.inputs = a->table.columns;
+	p.outputs = a->width;
+	p.bias = a->bias;
+	p.in = w->units;
+	p.out = w->units + (size_t)a->table.columns * a->plan.pitch;
+	p.tile = a->plan.tile;
+	p.pitch = a->plan.pitch;
+	return p;
+}
+
+ON_DEVICE uint32_t row_id(const struct row_arguments *a, uint32_t slot)
+{
+	return a->rows ? a->rows[slot] : slot;
+}
+
+/* Rows of the table into the tile, zeros behind the last. */
+ON_DEVICE void load_rows(uint32_t t, const struct row_arguments *a, float *units, uint32_t first, uint32_t count)
+{
+	for (uint32_t r = t / WARP * 4; r < a->plan.tile; r += WARPS * 4) {
+		const float *row[4];
+		for (uint32_t i = 0; i < 4; i++)
+			row[i] = a->trained.values + a->table.at + row_id(a, first + least_of(r + i, count - 1)) * a->table.stride;
+		for (uint32_t k = t % WARP; k < a->table.columns; k += WARP) {
+			float four[4];
+			for (uint32_t i = 0; i < 4; i++)
+				four[i] = r + i < count ? row[i][k] : 0.0f;
+			put_four(units, a->plan.pitch, r, k, four);
+		}
+	}
+}
+
+ON_DEVICE void project_share(const struct row_arguments *a, const bool all)
+{
+	const struct workspace w = workspace_of(&a->plan, all);
+	const uint32_t count = a->count_at ? *a->count_at : a->count, tiles = (count + a->plan.tile - 1) / a->plan.tile;
+	const struct product p = half_product(a, &w, all);
+	EACH_THREAD(t) {
+		if (w.weights)
+			copy_weight(t, a->weight, a->weight_stride, p.inputs, p.outputs, w.weights);
+	}
+	for (uint32_t tile = BLOCK; tile < tiles; tile += BLOCKS) {
+		const uint32_t first = tile * p.tile, rows = least_of(count - first, p.tile);
+		EACH_THREAD(t) load_rows(t, a, p.in, first, rows);
+		EACH_THREAD(t) tile_forward(t, &p, false);
+		EACH_THREAD(t) store_rows(t, p.out, p.pitch, a->width, first, rows, a->parts);
+	}
+}
+
+KERNEL(project_rows, struct row_arguments)
+{
+	project_share(&a, false);
+}
+
+KERNEL(project_rows_shared, struct row_arguments)
+{
+	project_share(&a, true);
+}
+
+ON_DEVICE void load_sums(uint32_t t, const struct row_arguments *a, float *out, uint32_t first, uint32_t count)
+{
+	for (uint32_t r = t / WARP * 4; r < a->plan.tile; r += WARPS * 4)
+		for (uint32_t n = t % WARP; n < a->width; n += WARP) {
+			float four[4];
+			for (uint32_t i = 0; i < 4; i++)
+				four[i] = r + i < count ? row_sum(a->sums, a->cuts, a->starts, a->width, first + r + i, n) : 0.0f;
+			put_four(out, a->plan.pitch, r, n, four);
+		}
+}
+
+ON_DEVICE void step_rows(uint32_t t, const struct row_arguments *a, const float *in, uint32_t first, uint32_t count)
+{
+	for (uint32_t r = t / WARP * 4; r < count; r += WARPS * 4)
+		for (uint32_t k = t % WARP; k < a->table.columns; k += WARP) {
+			const struct float4 q = load_quad(in + (size_t)k * a->plan.pitch + r);
+			const float four[4] = {q.x, q.y, q.z, q.w};
+			for (uint32_t i = 0; i < 4 && r + i < count; i++) {
+				const size_t at = (size_t)row_id(a, first + r + i) * a->table.stride + k;
+				if (a->dense_gradients)
+					a->dense_gradients[at] = four[i];
+				else
+					adam(&a->trained, a->table.at + at, four[i], a->step, a->step->decay);
+			}
+		}
+}
+
+ON_DEVICE void step_share(const struct row_arguments *a, const bool all)
+{
+	const struct workspace w = workspace_of(&a->plan, all);
+	const uint32_t count = *a->count_at, tiles = (count + a->plan.tile - 1) / a->plan.tile;
+	const uint32_t end = share_begin(tiles, BLOCKS, BLOCK + 1);
+	const struct product p = half_product(a, &w, all);
+	EACH_THREAD(t) {
+		clear_gradient(t, &a->plan, &w);
+		if (w.weights)
+			copy_weight(t, a->weight, a->weight_stride, p.inputs, p.outputs, w.weights);
+	}
+	for (uint32_t tile = share_begin(tiles, BLOCKS, BLOCK); tile < end; tile++) {
+		const uint32_t first = tile * p.tile, rows = least_of(count - first, p.tile);
+		EACH_THREAD(t) {
+			load_rows(t, a, p.in, first, rows);
+			load_sums(t, a, p.out, first, rows);
+		}
+		EACH_THREAD(t) {
+			tile_weight_gradient(t, &p, w.gradient);
+			if (a->with_bias)
+				tile_bias_gradient(t, &p, w.gradient + (size_t)p.inputs * p.outputs);
+		}
+		EACH_THREAD(t) tile_backward(t, &p, MASK_NONE, 1.0f);
+		EACH_THREAD(t) step_rows(t, a, p.in, first, rows);
+	}
+	EACH_THREAD(t) keep_gradient(t, &a->plan, &w);
+}
+
+KERNEL(step_tiles, struct row_arguments)
+{
+	step_share(&a, false);
+}
+
+KERNEL(step_tiles_shared, struct row_arguments)
+{
+	step_share(&a, true);
+}
+
+static struct row_arguments side_arguments(const struct backend_state *state, enum side_name which)
+{
+	const struct side *side = &state->sides[which];
+	struct row_arguments a;
+	memset(&a, 0, sizeof a);
+	a.table = side->embeddings;
+	a.trained = trained_of(state);
+	a.weight = state->values + side->half;
+	a.weight_stride = state->first.stride;
+	a.bias = which == SIDE_USER ? state->values + state->first.bias : NULL;
+	a.with_bias = which == SIDE_USER;
+	a.width = state->tower.width;
+	return a;
+}
+
+void cuda_project(struct backend_state *state, enum side_name which, const uint32_t *rows, const uint32_t *count_at,
+                  uint32_t count, float *parts)
+{
+	struct row_arguments a = side_arguments(state, which);
+	a.plan = state->sides[which].forth;
+	a.rows = rows;
+	a.count_at = count_at;
+	a.count = count;
+	a.parts = parts;
+	const uint32_t blocks = blocks_for(count, a.plan.tile, a.plan.blocks);
+	if (a.plan.all)
+		LAUNCH(&state->device, STREAM_WORK, project_rows_shared, blocks, a.plan.shared_bytes, a);
+	else
+		LAUNCH(&state->device, STREAM_WORK, project_rows, blocks, a.plan.shared_bytes, a);
+}
+
+void cuda_step_rows(struct backend_state *state, enum side_name which, const struct batch *batch, const struct step *step)
+{
+	const struct side *side = &state->sides[which];
+	struct row_arguments a = side_arguments(state, which);
+	a.plan = side->back;
+	a.step = step;
+	a.rows = batch->sides[which].rows;
+	a.count_at = batch->sides[which].count;
+	a.starts = batch->sides[which].starts;
+	a.sums = state->sums;
+	a.cuts = state->cuts;
+	a.dense_gradients = side->gradients;
+	if (a.plan.all)
+		LAUNCH(&state->device, STREAM_WORK, step_tiles_shared, a.plan.blocks, a.plan.shared_bytes, a);
+	else
+		LAUNCH(&state->device, STREAM_WORK, step_tiles, a.plan.blocks, a.plan.shared_bytes, a);
+}

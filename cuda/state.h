@@ -1,0 +1,271 @@
+/* The inside of the CUDA backend, shared by its sources and nobody else.
+ *
+ * Parameters and moments lie on the device as the host has them: one block each, every matrix at the same place.
+ * A batch goes through these steps, each a few kernels; nothing waits for the host within a span:
+ *
+ *   ahead     draw the groups (sample.cu); sort the uses of either side by row and number the distinct rows (index.cu)
+ *   project   halves of the first layer for every distinct row (rows.cu), factors gathered (factors.cu)
+ *   tower     tiles of samples through the tower, the loss, and back, all in shared memory (tower.cu, tile.h)
+ *   rows      gradients summed per row (segment.cu), back through the half, Adam on the row (rows.cu, factors.cu)
+ *   dense     the blocks' gradients of layers summed in order, Adam (adam.cu)
+ *
+ * `ahead` of the next batch runs beside the others on a stream of its own. Sums go in an order that the batch alone
+ * decides: a run repeats its bytes. */
+#ifndef RECPIPE_CUDA_STATE_H
+#define RECPIPE_CUDA_STATE_H
+
+#include "device.h"
+
+enum side_name { SIDE_USER, SIDE_ITEM, SIDES };
+
+enum {
+	NO_ITEM_ID = -1,          /* records.h: NO_ITEM */
+	SAMPLER_ROUNDS_COPY = 8,  /* sampler_internal.h: SAMPLER_ROUNDS */
+	SORT_KEYS = 2048,         /* that a block sorts */
+	SORT_DIGITS = 16,
+	SEGMENT_USES = 64,        /* sorted uses that are summed in one go */
+	GRID_MAX = 512,           /* blocks that accumulate gradients: each has a copy of its own */
+	GRID_WIDE = 4096,         /* blocks that do not */
+	LAYERS_MAX = MODEL_LAYERS_MAX,
+	SEGMENTS_MAX = 2 * LAYERS_MAX + 8,
+};
+
+/* One batch of a span, as kernels want to know it. */
+struct step {
+	uint64_t begin;           /* first place in the epoch */
+	uint64_t number;          /* of the optimiser's step */
+	uint32_t groups, samples; /* 0 behind the last one */
+	uint32_t epoch, keys[SAMPLER_ROUNDS_COPY]; /* of the sampler's permutation */
+	float rate, decay, beta1, rest1, beta2, rest2, scale2, epsilon; /* Adam: see kernels.h, adam_step */
+};
+
+/* A matrix of the parameters, by rows. */
+struct table {
+	size_t at, stride;        /* floats: where it begins in the block, and between rows */
+	uint32_t rows, columns;
+};
+
+/* The distinct rows of one side of a batch, and the uses of each: groups of the user's side, samples of the item's. */
+struct row_index {
+	uint32_t *keys[2], *uses[2]; /* sorted by key, then use; which of the two, the number of passes decides */
+	uint32_t *slots;          /* of each use */
+	uint32_t *slot_at;        /* of each place in sorted order */
+	uint32_t *rows, *starts;  /* of each slot: id; its uses' places begin. starts[count] is the number of uses */
+	uint32_t *count;
+};
+
+struct batch {
+	uint32_t *users, *items;  /* groups; samples */
+	float *weights;           /* samples: 0 for those that do not exist, which have the item of their positive */
+	uint32_t *missing;        /* how many those are */
+	struct row_index sides[SIDES];
+};
+
+/* Where the pieces of a tile lie. Whatever does not fit into shared memory lies in global memory. */
+struct plan {
+	uint32_t tile, pitch;     /* samples, and floats between units; a multiple of 4 */
+	uint32_t units;           /* rows of the tile */
+	uint32_t gradient_floats, weight_floats; /* a block's gradient; its copy of the weights, 0: none */
+	bool shares_tile, shares_gradient;
+	bool all;                 /* tile, gradient and weights are shared: kernels have a variant for it */
+	uint32_t blocks;          /* at most */
+	size_t shared_bytes;
+	float *scratch;           /* [blocks][units][pitch], when the tile is not shared */
+	float *partials;          /* [blocks][gradient_floats] */
+};
+
+/* One side: its embeddings with their half of the first layer, and its factors. */
+struct side {
+	struct table embeddings, factors;
+	size_t half;              /* where the half begins in the block: the layer's weight, some columns on */
+	uint32_t uses_max, rows_max; /* of a batch */
+	uint32_t ids, passes;     /* of the sort */
+	struct plan forth, back;  /* through the half: gradient [width][dimension] of the half, then of the first bias */
+	float *parts;             /* [rows_max][width]: halves of z1 */
+	float *gradients;         /* dense Adam: a gradient for every row */
+	float *factor_rows;       /* [rows_max][factor stride], gathered before anything steps */
+	float *factor_gradients;
+};
+
+struct layer {
+	size_t weight, bias;      /* in the block */
+	uint32_t inputs, outputs, stride;
+	uint32_t gradient_at;     /* [outputs][inputs], then [outputs], in a block's gradient */
+	uint32_t weight_at;       /* [outputs][weight_pitch(inputs)] in the shared copy of weights */
+	uint32_t unit_at;         /* its outputs in the tile */
+};
+
+/* The tower behind the first layer. */
+struct tower {
+	uint32_t width;           /* of the first layer */
+	uint32_t layer_count;
+	struct layer layers[LAYERS_MAX];
+};
+
+/* Part of a gradient of dense matrices, for Adam. */
+struct segment {
+	const float *partials;    /* [count][stride] */
+	uint32_t count, stride;
+	uint32_t rows, columns;   /* [rows][columns] at partials */
+	size_t at, value_stride;  /* where its values are */
+	bool decays, stands;      /* stands: its gradient is nothing but rounding and taken for 0 */
+};
+
+struct segments {
+	uint32_t count;
+	uint32_t first_block[SEGMENTS_MAX + 1];
+	struct segment of[SEGMENTS_MAX];
+};
+
+/* The sampler's tables on the device, and which sampler they are of. */
+struct sampler_copy {
+	struct sampler of;
+	const uint32_t *known_items;
+	uint64_t known_count, fingerprint;
+	uint64_t *offsets;
+	uint32_t *item_ids, *users, *bitmap, *alias_least, *alias_other;
+};
+
+/* CSR on the device. */
+struct interactions_copy {
+	uint32_t users;
+	uint64_t *offsets;
+	uint32_t *item_ids;
+};
+
+struct scoring {
+	bool current;             /* item_parts are of the parameters */
+	float *item_parts;        /* [items][width] */
+	uint32_t *users, *slots, *items; /* of a round of pairs */
+	float *user_parts, *queries, *scores; /* NULL until lists are scored */
+};
+
+struct backend_state {
+	struct device device;
+	struct model_shape shape;
+	struct backend_options options;
+	size_t size;              /* floats in a block */
+	float *values, *moment1, *moment2;
+	bool has_tower, has_factors, has_biases;
+	uint32_t group;           /* samples */
+	struct layer first;       /* the first layer: weight, bias, stride, outputs */
+	struct tower tower;
+	struct side sides[SIDES];
+	struct table factor_weight, factor_bias; /* rows 0: none */
+	struct plan forward;      /* of the tower, for scoring */
+	float *offsets;           /* of items' logits; NULL: none */
+
+	/* Training */
+	uint32_t samples_max, groups_max;
+	struct batch batches[2];
+	uint32_t *sort_counts;    /* [digits][blocks] */
+	struct plan through;      /* the tower: gradient of its layers */
+	float *z1_gradients;      /* [samples][width] */
+	float *logits;            /* [samples]: the factors', then the derivatives */
+	float *sums, *cuts;       /* segment.cu: [rows][columns], [chunks][2][columns] */
+	float *weight_partials;   /* [blocks][factor stride + 1] */
+	uint32_t weight_blocks, loss_blocks;
+	double *losses;           /* [loss_blocks] */
+	double *loss_sum;         /* of the span */
+	uint64_t *missing_sum;
+	struct segments segments;
+	struct sampler_copy sampler;
+	struct step *steps;       /* of a span */
+	size_t steps_max;
+	struct step *current;     /* [2]: of the two batches, when graphs are replayed */
+	uint32_t *cursor;         /* the next of `steps` */
+	bool has_graphs;
+	uint64_t step;
+
+	struct scoring scoring;
+	char description[DEVICE_NAME_SIZE + 64];
+};
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* layout.cu: finds the matrices; refuses what the backend does not do, naming it. */
+MUST_CHECK int cuda_lay_out(struct backend_state *state, const struct parameters *parameters, struct error *error);
+/* A tile of `units` rows, with `gradient` and `weights` floats beside it, for a kernel over up to `things` samples, which
+ * go by `least` at once. */
+MUST_CHECK int cuda_plan(struct backend_state *state, struct plan *plan, size_t units, size_t gradient, size_t weights,
+                         uint32_t things, uint32_t least, struct error *error);
+MUST_CHECK int cuda_init_training(struct backend_state *state, struct error *error);
+
+/* sample.cu */
+MUST_CHECK int cuda_sampler_copy(struct backend_state *state, const struct sampler *sampler, struct error *error);
+void cuda_sampler_release(struct backend_state *state);
+/* Graphs hold addresses: forgets them when those change. */
+void cuda_forget_graphs(struct backend_state *state);
+void cuda_draw(struct backend_state *state, struct batch *batch, const struct train_span *span, const struct step *on_host,
+               const struct step *step);
+
+/* index.cu */
+MUST_CHECK int cuda_index_init(struct backend_state *state, struct error *error);
+void cuda_index(struct backend_state *state, struct batch *batch, enum side_name which, const struct step *step);
+
+/* rows.cu: forward, rows of an index; or rows [0, count) of the table, or those that `rows` names */
+void cuda_project(struct backend_state *state, enum side_name which, const uint32_t *rows, const uint32_t *count_at,
+                  uint32_t count, float *parts);
+void cuda_step_rows(struct backend_state *state, enum side_name which, const struct batch *batch, const struct step *step);
+
+/* tower.cu */
+void cuda_train_tower(struct backend_state *state, const struct batch *batch, const struct step *step);
+void cuda_score_tower(struct backend_state *state, const float *user_parts, const uint32_t *user_slots,
+                      const uint32_t *items, uint32_t first_item, uint32_t items_a_user, uint32_t pairs, float *scores);
+
+/* segment.cu */
+enum segment_of { SEGMENT_TOWER, SEGMENT_FACTORS };
+void cuda_sum_segments(struct backend_state *state, enum side_name which, const struct batch *batch, enum segment_of of);
+
+/* factors.cu */
+void cuda_gather_factors(struct backend_state *state, enum side_name which, const struct batch *batch);
+void cuda_factor_logits(struct backend_state *state, const struct batch *batch, const struct step *step);
+void cuda_factor_loss(struct backend_state *state, const struct batch *batch, const struct step *step);
+void cuda_factor_weights(struct backend_state *state, const struct batch *batch, const struct step *step);
+void cuda_step_factors(struct backend_state *state, enum side_name which, const struct batch *batch,
+                       const struct step *step);
+void cuda_make_queries(struct backend_state *state, const uint32_t *users, uint32_t count, float *queries);
+/* Adds to the scores where there is a tower, else writes them. */
+void cuda_score_factors(struct backend_state *state, const float *queries, const uint32_t *user_slots,
+                        const uint32_t *items, uint32_t first_item, uint32_t items_a_user, uint32_t pairs, float *scores);
+
+/* adam.cu */
+void cuda_step_dense(struct backend_state *state, const struct step *step);
+void cuda_step_table(struct backend_state *state, const struct table *table, float *gradients, uint32_t fixed,
+                     const struct step *step);
+
+/* train.cu, score.cu, top.cu */
+int cuda_train(struct backend_state *state, const struct train_span *span, struct train_result *result,
+               struct error *error);
+MUST_CHECK int cuda_score_items(struct backend_state *state, struct error *error);
+int cuda_score_lists(struct backend_state *state, const struct score_lists *lists, struct error *error);
+int cuda_score_top(struct backend_state *state, const struct score_top *request, struct error *error);
+
+#ifdef __cplusplus
+}
+#endif
+
+/* Floats between rows of a weight's copy in shared memory: aligned, and four rows down lie in other banks. */
+#ifdef __CUDACC__
+__host__ __device__
+#endif
+static inline uint32_t weight_pitch(uint32_t inputs)
+{
+	return (inputs + 3) / 4 * 4 + 4;
+}
+
+static inline uint32_t blocks_for(uint64_t things, uint32_t a_block, uint32_t most)
+{
+	const uint64_t blocks = (things + a_block - 1) / a_block;
+	return blocks < 1 ? 1 : blocks > most ? most : (uint32_t)blocks;
+}
+
+/* Column of ones of a side's factors: the number of columns where there is none. */
+static inline uint32_t fixed_column(const struct backend_state *state, enum side_name which)
+{
+	return state->has_biases ? state->shape.factors + (which == SIDE_USER ? 1 : 0) : UINT32_MAX;
+}
+
+#endif

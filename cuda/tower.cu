@@ -1,0 +1,288 @@
+/* The tower over tiles of samples: from the halves of the first layer to the logits, the loss, and back to the gradients
+ * of the first layer, without leaving the block's tile. Gradients of the layers are added up by each block over its
+ * share of the tiles. */
+#include "loss.h"
+#include "tile.h"
+
+struct tower_arguments {
+	struct tower tower;
+	struct plan plan;
+	struct batch batch;
+	const struct step *step;
+	const float *values, *user_parts, *item_parts, *offsets;
+	float *z1_gradients, *logits;
+	double *losses;
+	uint32_t group, tile_samples; /* samples that a tile takes: whole groups where the loss needs them */
+	enum loss loss;
+	bool has_factors;
+	/* Dropout, as common/kernels_tail_isa.c has it: of 256, how many are dropped; layers that go a row a sample. */
+	uint32_t threshold, wide_layers, block_samples;
+	float kept;
+	uint64_t seed;
+	/* Scoring */
+	const uint32_t *user_slots, *items;
+	uint32_t first_item, items_a_user, pairs;
+	float *scores;
+};
+
+ON_DEVICE struct product layer_product(const struct tower_arguments *a, const struct workspace *w, uint32_t l,
+                                       const bool all)
+{
+	const struct layer *layer = &a->tower.layers[l];
+	struct product p;
+	p.aligned = all || w->weights;
+	p.weight = p.aligned ? w->weights + layer->weight_at : a->values + layer->weight;
+	p.stride = p.aligned ? weight_pitch(layer->inputs) : layer->stride;
+	p.inputs = layer->inputs;
+	p.outputs = layer->outputs;
+	p.bias = a->values + layer->bias;
+	p.in = w->units + (size_t)(l == 0 ? 0 : a->tower.layers[l - 1].unit_at) * a->plan.pitch;
+	p.out = w->units + (size_t)layer->unit_at * a->plan.pitch;
+	p.tile = a->plan.tile;
+	p.pitch = a->plan.pitch;
+	return p;
+}
+
+ON_DEVICE void copy_weights(uint32_t t, const struct tower_arguments *a, const struct workspace *w)
+{
+	for (uint32_t l = 0; w->weights && l < a->tower.layer_count; l++) {
+		const struct layer *layer = &a->tower.layers[l];
+		copy_weight(t, a->values + layer->weight, layer->stride, layer->inputs, layer->outputs,
+		            w->weights + layer->weight_at);
+	}
+}
+
+/* Rows of both halves that sample s is made of. */
+ON_DEVICE void find_halves(const struct tower_arguments *a, uint32_t s, const float **user, const float **item)
+{
+	const uint32_t *users = a->scores ? a->user_slots : a->batch.sides[SIDE_USER].slots;
+	const uint32_t *items = a->scores ? a->items : a->batch.sides[SIDE_ITEM].slots;
+	const uint32_t u = a->scores ? (users ? users[s] : s / a->items_a_user) : users[s / a->group];
+	const uint32_t i = items ? items[s] : a->first_item + s % a->items_a_user;
+	*user = a->user_parts + (size_t)u * a->tower.width;
+	*item = a->item_parts + (size_t)i * a->tower.width;
+}
+
+/* a1 = relu(user half + item half), zeros behind the `count` samples. */
+ON_DEVICE void load_samples(uint32_t t, const struct tower_arguments *a, float *units, uint32_t first, uint32_t count)
+{
+	for (uint32_t s = t / WARP * 4; s < a->plan.tile; s += WARPS * 4) {
+		const float *user[4], *item[4];
+		for (uint32_t i = 0; i < 4; i++)
+			find_halves(a, first + least_of(s + i, count - 1), &user[i], &item[i]);
+		for (uint32_t n = t % WARP; n < a->tower.width; n += WARP) {
+			float four[4];
+			for (uint32_t i = 0; i < 4; i++)
+				four[i] = s + i < count ? relu(user[i][n] + item[i][n]) : 0.0f;
+			put_four(units, a->plan.pitch, s, n, four);
+		}
+	}
+}
+
+/* ---- dropout ---- */
+
+/* Which byte of which block decides depends on where the CPU keeps the activation: unit u of sample `position`. */
+ON_DEVICE bool drops(const struct tower_arguments *a, uint32_t l, uint32_t outputs, uint32_t u, uint32_t position)
+{
+	enum { LANES = 16, LANES_OF_TAIL = 64 };
+	const uint32_t s = position % a->block_samples;
+	const bool wide = l < a->wide_layers;
+	const uint32_t vector = wide ? s * ((outputs + LANES - 1) / LANES) + u / LANES : u * (LANES_OF_TAIL / LANES) + s / LANES;
+	const uint32_t lane = wide ? u % LANES : s % LANES;
+	uint32_t words[4];
+	philox(a->seed, 6u << 24 | l, (a->step->number << 24) + position - s, vector / 16 * 16 + lane, words);
+	return (words[vector % 16 / 4] >> vector % 4 * 8 & 255u) < a->threshold;
+}
+
+ON_DEVICE void drop_layer(uint32_t t, const struct tower_arguments *a, uint32_t l, uint32_t outputs, float *out,
+                          uint32_t first, uint32_t count)
+{
+	for (uint32_t i = t; i < outputs * a->plan.tile; i += THREADS) {
+		const uint32_t u = i / a->plan.tile, s = i % a->plan.tile;
+		float *at = out + (size_t)u * a->plan.pitch + s;
+		if (s < count)
+			*at = drops(a, l, outputs, u, first + s) ? 0.0f : *at * a->kept;
+	}
+}
+
+/* ---- the loss ---- */
+
+ON_DEVICE void take_logit(const struct tower_arguments *a, float *z, uint32_t s)
+{
+	if (a->has_factors)
+		*z = a->logits[s] + *z;
+	if (a->offsets)
+		*z -= a->offsets[a->batch.items[s]];
+}
+
+/* Logits of the tile become their gradients; returns the losses of this thread's samples or groups. */
+ON_DEVICE double tile_loss(uint32_t t, const struct tower_arguments *a, float *z, uint32_t first, uint32_t count)
+{
+	const float scale = 1.0f / (float)(a->step->samples - *a->batch.missing);
+	const float *weights = a->batch.weights + first;
+	const uint32_t group = a->loss == LOSS_BINARY ? 1 : a->group;
+	double loss = 0.0;
+	for (uint32_t s0 = t * group; s0 < count; s0 += THREADS * group) {
+		for (uint32_t s = s0; s < s0 + group; s++)
+			take_logit(a, z + s, first + s);
+		if (a->loss == LOSS_BINARY)
+			loss += sample_loss(z + s0, (first + s0) % a->group == 0, weights[s0], scale);
+		else
+			loss += group_loss(a->loss, z + s0, weights + s0, group, scale);
+		for (uint32_t s = s0; s < s0 + group && a->has_factors; s++)
+			a->logits[first + s] = z[s];
+	}
+	for (uint32_t s = count + t; s < a->plan.tile; s += THREADS)
+		z[s] = 0.0f;
+	return loss;
+}
+
+/* A block's share of the tiles. */
+ON_DEVICE void train_share(const struct tower_arguments *a, const bool all)
+{
+	const struct workspace w = workspace_of(&a->plan, all);
+	double *const losses = (double *)(void *)w.further;
+	const uint32_t samples = a->step->samples, tiles = (samples + a->tile_samples - 1) / a->tile_samples;
+	const uint32_t end = share_begin(tiles, BLOCKS, BLOCK + 1), layers = a->tower.layer_count;
+	EACH_THREAD(t) {
+		clear_gradient(t, &a->plan, &w);
+		copy_weights(t, a, &w);
+		losses[t] = 0.0;
+	}
+	for (uint32_t tile = share_begin(tiles, BLOCKS, BLOCK); tile < end; tile++) {
+		const uint32_t first = tile * a->tile_samples, count = least_of(samples - first, a->tile_samples);
+		EACH_THREAD(t) load_samples(t, a, w.units, first, count);
+		if (a->threshold > 0)
+			EACH_THREAD(t) drop_layer(t, a, 0, a->tower.width, w.units, first, count);
+		for (uint32_t l = 0; l < layers; l++) {
+			const struct product p = layer_product(a, &w, l, all);
+			EACH_THREAD(t) tile_forward(t, &p, l + 1 < layers);
+			if (a->threshold > 0 && l + 1 < layers)
+				EACH_THREAD(t) drop_layer(t, a, l + 1, p.outputs, p.out, first, count);
+		}
+		float *const z = layer_product(a, &w, layers - 1, all).out;
+		EACH_THREAD(t) losses[t] += tile_loss(t, a, z, first, count);
+		for (uint32_t l = layers; l-- > 0;) {
+			const struct product p = layer_product(a, &w, l, all);
+			float *const gradient = w.gradient + a->tower.layers[l].gradient_at;
+			EACH_THREAD(t) {
+				tile_weight_gradient(t, &p, gradient);
+				tile_bias_gradient(t, &p, gradient + (size_t)p.inputs * p.outputs);
+			}
+			EACH_THREAD(t) tile_backward(t, &p, MASK_POSITIVE, a->kept);
+		}
+		EACH_THREAD(t) store_rows(t, w.units, a->plan.pitch, a->tower.width, first, count, a->z1_gradients);
+	}
+	EACH_THREAD(t) {
+		keep_gradient(t, &a->plan, &w);
+		for (uint32_t i = 1; t == 0 && i < THREADS; i++)
+			losses[0] += losses[i];
+		if (t == 0)
+			a->losses[BLOCK] = losses[0];
+	}
+}
+
+KERNEL(train_tiles, struct tower_arguments)
+{
+	train_share(&a, false);
+}
+
+KERNEL(train_tiles_shared, struct tower_arguments)
+{
+	train_share(&a, true);
+}
+
+ON_DEVICE void score_share(const struct tower_arguments *a, const bool all)
+{
+	const struct workspace w = workspace_of(&a->plan, all);
+	const uint32_t tiles = (a->pairs + a->plan.tile - 1) / a->plan.tile, layers = a->tower.layer_count;
+	EACH_THREAD(t) copy_weights(t, a, &w);
+	for (uint32_t tile = BLOCK; tile < tiles; tile += BLOCKS) {
+		const uint32_t first = tile * a->plan.tile, count = least_of(a->pairs - first, a->plan.tile);
+		EACH_THREAD(t) load_samples(t, a, w.units, first, count);
+		for (uint32_t l = 0; l < layers; l++) {
+			const struct product p = layer_product(a, &w, l, all);
+			EACH_THREAD(t) tile_forward(t, &p, l + 1 < layers);
+		}
+		const float *const z = layer_product(a, &w, layers - 1, all).out;
+		EACH_THREAD(t) {
+			for (uint32_t s = t; s < count; s += THREADS)
+				a->scores[first + s] = z[s];
+		}
+	}
+}
+
+KERNEL(score_tiles, struct tower_arguments)
+{
+	score_share(&a, false);
+}
+
+KERNEL(score_tiles_shared, struct tower_arguments)
+{
+	score_share(&a, true);
+}
+
+static void set_dropout(const struct backend_state *state, struct tower_arguments *a)
+{
+	/* The constants are those of common/kernels.h and kernels_tail.h. */
+	enum { ROWS = 60, TAIL_OUTPUTS_MAX = 8, TAIL_INPUTS_MAX = 64 };
+	const double dropout = state->options.optimizer.dropout;
+	const struct tower *tower = &state->tower;
+	a->threshold = (uint32_t)(dropout * 256.0 + 0.5);
+	a->kept = dropout > 0.0 ? 256.0f / (256.0f - (float)a->threshold) : 1.0f;
+	a->seed = state->options.seed;
+	a->block_samples = state->group <= ROWS ? ROWS / state->group * state->group : (uint32_t)ROWS;
+	uint32_t wide = tower->layer_count; /* of all layers, the first among them */
+	while (wide > 1 && tower->layers[wide - 2].outputs <= TAIL_OUTPUTS_MAX && tower->layers[wide - 2].inputs <= TAIL_INPUTS_MAX)
+		wide--;
+	a->wide_layers = wide;
+}
+
+void cuda_train_tower(struct backend_state *state, const struct batch *batch, const struct step *step)
+{
+	struct tower_arguments a;
+	memset(&a, 0, sizeof a);
+	a.tower = state->tower;
+	a.plan = state->through;
+	a.batch = *batch;
+	a.step = step;
+	a.values = state->values;
+	a.user_parts = state->sides[SIDE_USER].parts;
+	a.item_parts = state->sides[SIDE_ITEM].parts;
+	a.offsets = state->offsets;
+	a.z1_gradients = state->z1_gradients;
+	a.logits = state->logits;
+	a.losses = state->losses;
+	a.group = state->group;
+	a.tile_samples = state->group <= a.plan.tile ? a.plan.tile / state->group * state->group : a.plan.tile;
+	a.loss = state->options.loss;
+	a.has_factors = state->has_factors;
+	set_dropout(state, &a);
+	if (a.plan.all)
+		LAUNCH(&state->device, STREAM_WORK, train_tiles_shared, a.plan.blocks, a.plan.shared_bytes, a);
+	else
+		LAUNCH(&state->device, STREAM_WORK, train_tiles, a.plan.blocks, a.plan.shared_bytes, a);
+}
+
+void cuda_score_tower(struct backend_state *state, const float *user_parts, const uint32_t *user_slots,
+                      const uint32_t *items, uint32_t first_item, uint32_t items_a_user, uint32_t pairs, float *scores)
+{
+	struct tower_arguments a;
+	memset(&a, 0, sizeof a);
+	a.tower = state->tower;
+	a.plan = state->forward;
+	a.values = state->values;
+	a.user_parts = user_parts;
+	a.item_parts = state->scoring.item_parts;
+	a.user_slots = user_slots;
+	a.items = items;
+	a.first_item = first_item;
+	a.items_a_user = items_a_user;
+	a.pairs = pairs;
+	a.scores = scores;
+	const uint32_t blocks = blocks_for(pairs, a.plan.tile, a.plan.blocks);
+	if (a.plan.all)
+		LAUNCH(&state->device, STREAM_WORK, score_tiles_shared, blocks, a.plan.shared_bytes, a);
+	else
+		LAUNCH(&state->device, STREAM_WORK, score_tiles, blocks, a.plan.shared_bytes, a);
+}

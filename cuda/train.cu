@@ -1,0 +1,282 @@
+/* Training: a span of batches is queued whole, and waited for at its end. */
+#include "launch.h"
+#include "state.h"
+
+/* base^n by squaring: exact operations of IEEE in one order, no library's power. */
+static double power(double base, uint64_t n)
+{
+	double result = 1.0;
+	for (; n > 0; n >>= 1, base *= base)
+		if (n & 1)
+			result *= base;
+	return result;
+}
+
+/* Adam's constants as cpu_set_adam (common/cpu_train.c) has them. */
+static void set_adam(const struct optimizer_options *o, double rate, struct step *step)
+{
+	step->rate = (float)(rate / (1.0 - power(o->beta1, step->number)));
+	step->decay = (float)(1.0 - rate * o->weight_decay);
+	step->beta1 = (float)o->beta1;
+	step->rest1 = (float)(1.0 - o->beta1);
+	step->beta2 = (float)o->beta2;
+	step->rest2 = (float)(1.0 - o->beta2);
+	step->scale2 = (float)(1.0 / sqrt(1.0 - power(o->beta2, step->number)));
+	step->epsilon = (float)o->epsilon;
+}
+
+static int more_steps(struct backend_state *state, size_t count, struct error *error)
+{
+	struct device *device = &state->device;
+	cuda_forget_graphs(state);
+	device_release(device, state->steps);
+	state->steps_max = 0;
+	state->steps = (struct step *)device_alloc(device, count, sizeof *state->steps, "a span's batches", error);
+	if (state->steps && !state->current)
+		state->current = (struct step *)device_alloc(device, 2, sizeof *state->current, "a span's batches", error);
+	if (state->steps && !state->cursor)
+		state->cursor = (uint32_t *)device_alloc(device, 1, sizeof *state->cursor, "a span's batches", error);
+	if (!state->steps || !state->current || !state->cursor)
+		return -1;
+	state->steps_max = count;
+	return 0;
+}
+
+/* The span's batches and an empty one behind them, on the host (freed by the caller) and on the device. NULL on error. */
+static struct step *make_steps(struct backend_state *state, const struct train_span *span, size_t count,
+                               struct error *error)
+{
+	if (count + 1 > state->steps_max && more_steps(state, count + 1, error) < 0)
+		return NULL;
+	struct step *steps = (struct step *)calloc(count + 1, sizeof *steps);
+	if (!steps) {
+		cuda_error(error, CODE_SYSTEM, "out of memory: a span of %zu batches", count);
+		return NULL;
+	}
+	for (size_t b = 0; b < count; b++) {
+		const uint64_t begin = span->begin + b * state->groups_max, left = span->end - begin;
+		steps[b].begin = begin;
+		steps[b].number = state->step + b + 1;
+		steps[b].groups = left < state->groups_max ? (uint32_t)left : state->groups_max;
+		steps[b].samples = steps[b].groups * state->group;
+		set_adam(&state->options.optimizer, span->rates[b], &steps[b]);
+		steps[b].epoch = span->users ? 0 : span->sampler->epoch;
+		if (!span->users)
+			memcpy(steps[b].keys, span->sampler->round_keys, sizeof steps[b].keys);
+	}
+	device_upload(&state->device, STREAM_AHEAD, state->steps, steps, (count + 1) * sizeof *steps);
+	return steps;
+}
+
+struct finish_arguments {
+	const double *losses;
+	uint32_t count;
+	const uint32_t *missing;
+	double *loss_sum;
+	uint64_t *missing_sum;
+};
+
+/* The batch's loss to the span's. One block. */
+KERNEL(finish_batch, struct finish_arguments)
+{
+	double *const sums = (double *)(void *)shared_floats();
+	EACH_THREAD(t) {
+		const uint32_t end = share_begin(a.count, THREADS, t + 1);
+		sums[t] = 0.0;
+		for (uint32_t i = share_begin(a.count, THREADS, t); i < end; i++)
+			sums[t] += a.losses[i];
+	}
+	EACH_THREAD(t) {
+		for (uint32_t i = 1; t == 0 && i < THREADS; i++)
+			sums[0] += sums[i];
+		if (t == 0) {
+			*a.loss_sum += sums[0];
+			*a.missing_sum += *a.missing;
+		}
+	}
+}
+
+static void queue_finish(struct backend_state *state, const struct batch *batch)
+{
+	struct finish_arguments a;
+	a.losses = state->losses;
+	a.count = state->loss_blocks;
+	a.missing = batch->missing;
+	a.loss_sum = state->loss_sum;
+	a.missing_sum = state->missing_sum;
+	LAUNCH(&state->device, STREAM_WORK, finish_batch, 1, THREADS * sizeof(double), a);
+}
+
+/* Forward and back: the loss and the gradients of samples. */
+static void queue_samples(struct backend_state *state, const struct batch *batch, const struct step *step)
+{
+	for (int s = 0; s < SIDES; s++) {
+		const enum side_name which = (enum side_name)s;
+		struct side *side = &state->sides[s];
+		if (state->has_factors)
+			cuda_gather_factors(state, which, batch);
+		if (state->has_tower)
+			cuda_project(state, which, batch->sides[s].rows, batch->sides[s].count, side->rows_max, side->parts);
+	}
+	if (state->has_factors)
+		cuda_factor_logits(state, batch, step);
+	if (state->has_tower)
+		cuda_train_tower(state, batch, step);
+	else
+		cuda_factor_loss(state, batch, step);
+	queue_finish(state, batch);
+}
+
+static void queue_steps(struct backend_state *state, const struct batch *batch, const struct step *step)
+{
+	if (state->factor_weight.rows > 0)
+		cuda_factor_weights(state, batch, step);
+	for (int s = 0; s < SIDES; s++) {
+		const enum side_name which = (enum side_name)s;
+		struct side *side = &state->sides[s];
+		if (state->has_tower) {
+			cuda_sum_segments(state, which, batch, SEGMENT_TOWER);
+			cuda_step_rows(state, which, batch, step);
+		}
+		if (state->has_factors) {
+			cuda_sum_segments(state, which, batch, SEGMENT_FACTORS);
+			cuda_step_factors(state, which, batch, step);
+		}
+		if (side->gradients)
+			cuda_step_table(state, &side->embeddings, side->gradients, UINT32_MAX, step);
+		if (side->factor_gradients)
+			cuda_step_table(state, &side->factors, side->factor_gradients, fixed_column(state, which), step);
+	}
+	cuda_step_dense(state, step);
+}
+
+/* Marks of the two batches: drawn and indexed; trained. And of a graph's two branches. */
+enum { MARK_READY = 0, MARK_DONE = 2, MARK_FORK = 4, MARK_JOIN };
+
+static void queue_ahead(struct backend_state *state, const struct train_span *span, size_t b, const struct step *on_host,
+                        const struct step *step)
+{
+	cuda_draw(state, &state->batches[b % 2], span, on_host, step);
+	cuda_index(state, &state->batches[b % 2], SIDE_USER, step);
+	cuda_index(state, &state->batches[b % 2], SIDE_ITEM, step);
+}
+
+static void queue_span(struct backend_state *state, const struct train_span *span, const struct step *steps, size_t count)
+{
+	struct device *device = &state->device;
+	for (size_t b = 0; b <= count; b++) {
+		if (b < count) {
+			if (b >= 2)
+				device_wait(device, STREAM_AHEAD, MARK_DONE + b % 2);
+			queue_ahead(state, span, b, &steps[b], state->steps + b);
+			device_mark(device, STREAM_AHEAD, MARK_READY + b % 2);
+		}
+		if (b == 0)
+			continue;
+		const size_t now = b - 1;
+		device_wait(device, STREAM_WORK, MARK_READY + now % 2);
+		queue_samples(state, &state->batches[now % 2], state->steps + now);
+		queue_steps(state, &state->batches[now % 2], state->steps + now);
+		device_mark(device, STREAM_WORK, MARK_DONE + now % 2);
+	}
+}
+
+/* ---- spans by graphs: where the samples are drawn, every batch is the same but for its step ---- */
+
+struct cursor_arguments {
+	const struct step *steps;
+	struct step *to;
+	uint32_t *cursor;
+};
+
+KERNEL(take_step, struct cursor_arguments)
+{
+	EACH_THREAD(t) {
+		if (t == 0)
+			*a.to = a.steps[(*a.cursor)++];
+	}
+}
+
+static void queue_next(struct backend_state *state, const struct train_span *span, size_t b)
+{
+	struct cursor_arguments a;
+	a.steps = state->steps;
+	a.to = state->current + b % 2;
+	a.cursor = state->cursor;
+	LAUNCH(&state->device, STREAM_AHEAD, take_step, 1, 0, a);
+	queue_ahead(state, span, b, NULL, a.to);
+}
+
+/* Graph b: batch b trains, the other one is made ready beside it. */
+static void record_graphs(struct backend_state *state, const struct train_span *span)
+{
+	struct device *device = &state->device;
+	for (size_t b = 0; b < DEVICE_GRAPHS; b++) {
+		device_record(device);
+		device_mark(device, STREAM_WORK, MARK_FORK);
+		device_wait(device, STREAM_AHEAD, MARK_FORK);
+		queue_next(state, span, 1 - b);
+		device_mark(device, STREAM_AHEAD, MARK_JOIN);
+		queue_samples(state, &state->batches[b], state->current + b);
+		queue_steps(state, &state->batches[b], state->current + b);
+		device_wait(device, STREAM_WORK, MARK_JOIN);
+		device_record_end(device, b);
+	}
+	state->has_graphs = true;
+}
+
+/* The last graph makes the empty step ready, which is nothing. */
+static void replay_span(struct backend_state *state, const struct train_span *span, size_t count)
+{
+	struct device *device = &state->device;
+	if (!state->has_graphs)
+		record_graphs(state, span);
+	device_zero(device, STREAM_AHEAD, state->cursor, sizeof *state->cursor);
+	queue_next(state, span, 0);
+	device_mark(device, STREAM_AHEAD, MARK_READY);
+	device_wait(device, STREAM_WORK, MARK_READY);
+	for (size_t b = 0; b < count; b++)
+		device_replay(device, b % 2);
+}
+
+void cuda_forget_graphs(struct backend_state *state)
+{
+	if (state->has_graphs)
+		device_forget(&state->device);
+	state->has_graphs = false;
+}
+
+int cuda_train(struct backend_state *state, const struct train_span *span, struct train_result *result,
+               struct error *error)
+{
+	uint64_t missing = 0;
+	memset(result, 0, sizeof *result);
+	if (state->groups_max == 0)
+		return cuda_error(error, CODE_BUG, "this backend was opened for scoring only");
+	if (span->begin >= span->end)
+		return 0;
+	device_use(&state->device);
+	const size_t count = (size_t)((span->end - span->begin + state->groups_max - 1) / state->groups_max);
+	if (!span->users && cuda_sampler_copy(state, span->sampler, error) < 0)
+		return -1;
+	struct step *steps = make_steps(state, span, count, error);
+	if (!steps)
+		return -1;
+	state->scoring.current = false;
+	device_zero(&state->device, STREAM_WORK, state->loss_sum, sizeof *state->loss_sum);
+	device_zero(&state->device, STREAM_WORK, state->missing_sum, sizeof *state->missing_sum);
+	if (span->users)
+		queue_span(state, span, steps, count);
+	else
+		replay_span(state, span, count);
+	device_download(&state->device, STREAM_WORK, &result->loss_sum, state->loss_sum, sizeof result->loss_sum);
+	device_download(&state->device, STREAM_WORK, &missing, state->missing_sum, sizeof missing);
+	const int status = device_finish(&state->device, error);
+	free(steps);
+	if (status < 0)
+		return -1;
+	state->step += count;
+	result->missing = missing;
+	result->samples = (span->end - span->begin) * state->group - missing;
+	return 0;
+}

@@ -1,0 +1,234 @@
+/* What the tests of the CUDA backend share: the backend under test, on the emulated device, or, by `make test-gpu`
+ * (RECPIPE_TEST_DEVICE), on a real one; random models and batches; and the CPU backend to compare with. */
+#ifndef RECPIPE_CUDA_FIXTURE_H
+#define RECPIPE_CUDA_FIXTURE_H
+
+#include "backend.h"
+#include "check.h"
+#include "emulated.h"
+#include "rng.h"
+
+enum { CUDA_STEPS_MAX = 64 };
+
+struct setting {
+	const char *name, *layers;
+	uint32_t users, items, ratio;
+	uint32_t groups;      /* in a batch */
+	enum model_kind kind;
+	uint32_t factors;
+	enum loss loss;
+	bool dense, missing, offsets;
+	double decay, dropout;
+};
+
+struct fixture {
+	struct setting setting;
+	struct model_shape shape;
+	struct parameters parameters;
+	struct interactions known;
+	float *offsets;       /* of items */
+	uint32_t *users, *items; /* of CUDA_STEPS_MAX batches at most */
+	double rates[CUDA_STEPS_MAX];
+	struct error error;
+};
+
+/* NULL, with the reason in `error`, where there is no device. */
+static inline const struct backend *cuda_under_test(struct error *error)
+{
+	const char *device = getenv("RECPIPE_TEST_DEVICE");
+	const struct backend *emulated = recpipe_cuda_backend();
+	if (device)
+		return backend_find(device, error);
+	return emulated->probe(0, error) == 0 ? emulated : NULL;
+}
+
+static inline bool on_a_device(void)
+{
+	return getenv("RECPIPE_TEST_DEVICE") != NULL;
+}
+
+/* Whether the tests can run; else they are skipped with the reason, or fail where REQUIRE_CUDA is set. */
+static inline bool cuda_is_here(const char *suite)
+{
+	struct error error = {0};
+	const char *required = getenv("REQUIRE_CUDA");
+	if (cuda_under_test(&error))
+		return true;
+	if (!required || strcmp(required, "1") != 0) {
+		SKIP(suite, error.message);
+		return false;
+	}
+	printf("not ok %d - %s\n# %s\n", ++check_cases, suite, error.message);
+	check_failed_cases++;
+	return false;
+}
+
+static inline void *room_for(size_t count, size_t size)
+{
+	void *room = calloc(count ? count : 1, size);
+	if (!room)
+		abort();
+	return room;
+}
+
+static inline void fixture_values(struct fixture *f, struct rng *rng)
+{
+	for (size_t m = 0; m < f->parameters.count; m++) {
+		const struct matrix *matrix = &f->parameters.matrices[m];
+		const double width = model_matrix_rows(&f->shape, m) ? 1.0 : 1.5 / sqrt((double)matrix->columns);
+		const char rows = model_matrix_rows(&f->shape, m);
+		for (size_t i = 0; i < matrix->rows; i++)
+			for (size_t j = 0; j < matrix->columns; j++)
+				matrix->values[i * matrix->stride + j] = (float)((rng_unit(rng) * 2 - 0.8) * width);
+		for (size_t i = 0; i < matrix->rows && model_has_biases(&f->shape); i++)
+			matrix->values[i * matrix->stride + f->shape.factors + (rows == 'u' ? 1 : 0)] = 1.0f;
+	}
+}
+
+/* Interactions: popular items, users without any, one who knows them all where `missing`. */
+static inline void fixture_known(struct fixture *f, struct rng *rng)
+{
+	const uint32_t users = f->setting.users, items = f->setting.items;
+	const size_t most = (size_t)users * 6 + items;
+	uint32_t *pair_users = room_for(most, sizeof *pair_users), *pair_items = room_for(most, sizeof *pair_items);
+	size_t count = 0;
+	for (uint32_t u = 0; u < users; u++)
+		for (uint32_t i = 0; (u % 7 != 3 || users < 4) && i < 6; i++, count++) {
+			const uint64_t least = rng_below(rng, items);
+			pair_users[count] = u;
+			pair_items[count] = (uint32_t)rng_below(rng, least + 1);
+		}
+	for (uint32_t i = 0; f->setting.missing && i < items; i++, count++) {
+		pair_users[count] = users - 1;
+		pair_items[count] = i;
+	}
+	CHECK_OK(interactions_from_pairs(&f->known, users, items, pair_users, pair_items, count, &f->error), &f->error);
+	free(pair_users);
+	free(pair_items);
+}
+
+static inline void fixture_init(struct fixture *f, const struct setting *setting)
+{
+	const size_t group = 1 + setting->ratio, groups = (size_t)setting->groups * CUDA_STEPS_MAX;
+	struct rng rng;
+	*f = (struct fixture){.setting = *setting};
+	if (setting->layers)
+		CHECK_OK(model_shape_parse(setting->layers, &f->shape, &f->error), &f->error);
+	f->shape.kind = setting->kind;
+	f->shape.factors = setting->factors;
+	f->shape.users = setting->users;
+	f->shape.items = setting->items;
+	CHECK_OK(parameters_init(&f->parameters, &f->shape, &f->error), &f->error);
+	rng_init(&rng, 7, rng_stream(RNG_TEST, 0), 0);
+	fixture_values(f, &rng);
+	fixture_known(f, &rng);
+	f->offsets = room_for(setting->items, sizeof *f->offsets);
+	for (size_t i = 0; i < setting->items; i++)
+		f->offsets[i] = (float)rng_unit(&rng);
+	f->users = room_for(groups, sizeof *f->users);
+	f->items = room_for(groups * group, sizeof *f->items);
+	for (size_t g = 0; g < groups; g++)
+		f->users[g] = (uint32_t)rng_below(&rng, setting->users);
+	for (size_t s = 0; s < groups * group; s++) {
+		f->items[s] = (uint32_t)rng_below(&rng, setting->items);
+		if (setting->missing && s % group && rng_below(&rng, 5) == 0)
+			f->items[s] = (uint32_t)NO_ITEM;
+	}
+	for (size_t b = 0; b < CUDA_STEPS_MAX; b++)
+		f->rates[b] = 0.01 / (1.0 + 0.1 * (double)b);
+}
+
+static inline void fixture_release(struct fixture *f)
+{
+	parameters_release(&f->parameters);
+	interactions_release(&f->known);
+	free(f->offsets);
+	free(f->users);
+	free(f->items);
+}
+
+static inline struct backend_options fixture_options(const struct fixture *f)
+{
+	return (struct backend_options){
+		.threads = 1, .isa = "auto", .seed = 3, .ratio = f->setting.ratio, .batch_groups = f->setting.groups,
+		.loss = f->setting.loss, .item_offsets = f->setting.offsets ? f->offsets : NULL,
+		.optimizer = {.beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .weight_decay = f->setting.decay,
+		              .dropout = f->setting.dropout, .dense_adam = f->setting.dense},
+	};
+}
+
+static inline struct backend_state *fixture_open(struct fixture *f, const struct backend *backend)
+{
+	const struct backend_options options = fixture_options(f);
+	struct backend_state *state = backend->open(&f->shape, &f->parameters, &options, &f->error);
+	CHECK_OK(state ? 0 : -1, &f->error);
+	if (!state)
+		abort();
+	return state;
+}
+
+/* What training leaves. */
+struct trained_state {
+	struct parameters values, moment1, moment2;
+	struct train_result result;
+};
+
+static inline void trained_release(struct trained_state *t)
+{
+	parameters_release(&t->values);
+	parameters_release(&t->moment1);
+	parameters_release(&t->moment2);
+}
+
+static inline void fixture_take(struct fixture *f, const struct backend *backend, struct backend_state *state,
+                                struct trained_state *t)
+{
+	uint64_t step;
+	CHECK_OK(parameters_init(&t->values, &f->shape, &f->error), &f->error);
+	CHECK_OK(parameters_init(&t->moment1, &f->shape, &f->error), &f->error);
+	CHECK_OK(parameters_init(&t->moment2, &f->shape, &f->error), &f->error);
+	CHECK_OK(backend->get(state, &t->values, &t->moment1, &t->moment2, &step, &f->error), &f->error);
+}
+
+/* Trains `steps` batches of given samples, the last of them cut short by `less` groups, from the fixture's parameters. */
+static inline void fixture_train(struct fixture *f, const struct backend *backend, size_t steps, size_t less,
+                                 struct trained_state *t)
+{
+	struct backend_state *state = fixture_open(f, backend);
+	const struct train_span span = {.begin = 10, .end = 10 + steps * f->setting.groups - less, .users = f->users,
+	                                .items = f->items, .rates = f->rates};
+	CHECK_OK(backend->train(state, &span, &t->result, &f->error), &f->error);
+	fixture_take(f, backend, state, t);
+	backend->close(state);
+}
+
+/* Largest difference between two sets of the same shape, relative to the largest value of each matrix. */
+static inline double difference(const struct parameters *a, const struct parameters *b)
+{
+	double all = 0;
+	for (size_t m = 0; m < a->count; m++) {
+		double worst = 0, largest = 1e-12;
+		const struct matrix *x = &a->matrices[m], *y = &b->matrices[m];
+		for (size_t i = 0; i < (size_t)x->rows * x->stride; i++) {
+			if (i % x->stride >= x->columns)
+				continue;
+			worst = fmax(worst, fabs((double)x->values[i] - (double)y->values[i]));
+			largest = fmax(largest, fabs((double)y->values[i]));
+			if (x->values[i] != x->values[i])
+				worst = INFINITY;
+		}
+		all = fmax(all, worst / largest);
+	}
+	return all;
+}
+
+static inline bool same_bits(const struct trained_state *a, const struct trained_state *b)
+{
+	const size_t bytes = a->values.size * sizeof(float);
+	return memcmp(a->values.block, b->values.block, bytes) == 0 &&
+	       memcmp(a->moment1.block, b->moment1.block, bytes) == 0 &&
+	       memcmp(a->moment2.block, b->moment2.block, bytes) == 0 &&
+	       memcmp(&a->result, &b->result, sizeof a->result) == 0;
+}
+
+#endif
