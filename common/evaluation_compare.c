@@ -26,8 +26,8 @@ static int compare_column(const struct evaluation *a, const struct evaluation *b
 	                           .b = evaluation_mean(b, column)};
 	row->difference.mean = row->b - row->a;
 	row->p = randomisation_test(y, x, a->count, options->seed, RANDOMISATION_ROUNDS);
-	result = bootstrap_interval(difference, a->count, options->seed, options->resamples, &row->difference.low,
-	                            &row->difference.high, error);
+	result = bootstrap_intervals(difference, a->count, 1, options->seed, options->resamples, &row->difference.low,
+	                             &row->difference.high, error);
 out:
 	mem_free(x);
 	mem_free(y);

@@ -54,11 +54,12 @@ void user_groups_release(struct user_groups *groups)
 	*groups = (struct user_groups){0};
 }
 
-void user_groups_select(const struct user_groups *groups, size_t group, const struct evaluation *e, size_t column,
-                        double *values)
+void user_groups_select(const struct user_groups *groups, size_t group, const struct evaluation *e, double *values)
 {
-	size_t at = 0;
+	const size_t columns = e->column_count;
 	for (size_t u = 0; u < e->count; u++)
-		if (groups->of[u] == group)
-			values[at++] = e->values[u * e->column_count + column];
+		if (groups->of[u] == group) {
+			memcpy(values, e->values + u * columns, columns * sizeof *values);
+			values += columns;
+		}
 }

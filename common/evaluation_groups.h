@@ -27,8 +27,8 @@ MUST_CHECK int user_groups_make(struct user_groups *groups, const struct evaluat
                                 size_t wanted, struct error *error);
 void user_groups_release(struct user_groups *groups);
 
-/* The values of a column for the users of one group, groups->groups[group].users of them, in `values`. */
+/* The values of the users of one group, [groups->groups[group].users][evaluation->column_count], in `values`. */
 void user_groups_select(const struct user_groups *groups, size_t group, const struct evaluation *evaluation,
-                        size_t column, double *values);
+                        double *values);
 
 #endif

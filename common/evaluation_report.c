@@ -4,59 +4,38 @@
 #include "evaluation_groups.h"
 #include "mem.h"
 
-/* The mean of `values` and its interval. */
-static int make_interval(const double *values, size_t count, const struct report_options *options,
-                         struct interval *interval, struct error *error)
-{
-	interval->mean = compensated_mean(values, count, 1);
-	return bootstrap_interval(values, count, options->seed, options->resamples, &interval->low, &interval->high,
-	                          error);
-}
-
 /* What a table is of: all users, or one group of them. */
 struct subset {
 	const struct report *report;
-	const struct user_groups *groups; /* NULL: all users */
-	size_t group, users;
-	double *values;                   /* room for a column */
+	size_t users;
+	const double *values;  /* [users][columns of the evaluation] */
 };
 
-static void take_column(const struct subset *subset, size_t column)
-{
-	const struct evaluation *e = subset->report->evaluation;
-	if (subset->groups) {
-		user_groups_select(subset->groups, subset->group, e, column, subset->values);
-		return;
-	}
-	for (size_t u = 0; u < e->count; u++)
-		subset->values[u] = e->values[u * e->column_count + column];
-}
-
-/* The row of a column, and of the estimate that may stand behind it. */
-static int make_row(const struct subset *subset, size_t column, struct report_row *row, struct error *error)
-{
-	const struct evaluation *e = subset->report->evaluation;
-	const struct report_options *options = subset->report->options;
-	*row = (struct report_row){.has_interval = options->resamples > 0};
-	snprintf(row->name, sizeof row->name, "%s", e->columns[column].name);
-	take_column(subset, column);
-	if (make_interval(subset->values, subset->users, options, &row->value, error) < 0)
-		return -1;
-	row->has_estimate = column + 1 < e->column_count && e->columns[column + 1].kind == COLUMN_ESTIMATE;
-	if (!row->has_estimate)
-		return 0;
-	take_column(subset, column + 1);
-	return make_interval(subset->values, subset->users, options, &row->estimate, error);
-}
-
-/* Rows of all columns into `rows`, which has room for them. */
+/* Rows of all columns into `rows`, which has room for them; estimates stand in the row of what they estimate. */
 static int make_rows(const struct subset *subset, struct report_row *rows, size_t *count, struct error *error)
 {
 	const struct evaluation *e = subset->report->evaluation;
-	for (size_t c = 0; c < e->column_count; c++)
-		if (e->columns[c].kind != COLUMN_ESTIMATE && make_row(subset, c, &rows[(*count)++], error) < 0)
-			return -1;
-	return 0;
+	const struct report_options *options = subset->report->options;
+	const size_t columns = e->column_count;
+	double *low = mem_alloc(columns, sizeof *low, error), *high = mem_alloc(columns, sizeof *high, error);
+	int result = -1;
+	if (low && high)
+		result = bootstrap_intervals(subset->values, subset->users, columns, options->seed, options->resamples, low,
+		                             high, error);
+	for (size_t c = 0; result == 0 && c < columns; c++) {
+		const struct interval interval = {compensated_mean(subset->values + c, subset->users, columns), low[c], high[c]};
+		if (e->columns[c].kind == COLUMN_ESTIMATE) {
+			rows[*count - 1].estimate = interval;
+			rows[*count - 1].has_estimate = true;
+			continue;
+		}
+		struct report_row *row = &rows[(*count)++];
+		*row = (struct report_row){.has_interval = options->resamples > 0, .value = interval};
+		snprintf(row->name, sizeof row->name, "%s", e->columns[c].name);
+	}
+	mem_free(low);
+	mem_free(high);
+	return result;
 }
 
 static int make_exposures(struct report *report, struct error *error)
@@ -73,26 +52,28 @@ static int make_exposures(struct report *report, struct error *error)
 	return 0;
 }
 
-static int make_group(struct subset *subset, enum user_key key, struct report_group *group, struct error *error)
+static int make_group(const struct subset *subset, enum user_key key, const struct user_group *users,
+                      struct report_group *group, struct error *error)
 {
-	const struct user_group *users = &subset->groups->groups[subset->group];
 	*group = (struct report_group){.by = user_key_names[key], .meaning = user_key_meanings[key], .from = users->from,
 	                               .to = users->to, .users = users->users};
-	subset->users = users->users;
 	group->rows = mem_alloc(subset->report->evaluation->column_count, sizeof *group->rows, error);
 	return group->rows ? make_rows(subset, group->rows, &group->row_count, error) : -1;
 }
 
-static int make_groups(struct report *report, enum user_key key, double *values, struct error *error)
+static int make_groups(struct report *report, enum user_key key, struct error *error)
 {
+	const struct evaluation *e = report->evaluation;
 	struct user_groups groups = {0};
-	struct subset subset = {.report = report, .groups = &groups, .values = values};
-	int result = user_groups_make(&groups, report->evaluation, key, report->options->groups, error);
+	double *values = mem_alloc(e->count * e->column_count, sizeof *values, error);
+	int result = values ? user_groups_make(&groups, e, key, report->options->groups, error) : -1;
 	for (size_t g = 0; result == 0 && g < groups.count; g++) {
-		subset.group = g;
-		result = make_group(&subset, key, &report->groups[report->group_count++], error);
+		const struct subset subset = {.report = report, .users = groups.groups[g].users, .values = values};
+		user_groups_select(&groups, g, e, values);
+		result = make_group(&subset, key, &groups.groups[g], &report->groups[report->group_count++], error);
 	}
 	user_groups_release(&groups);
+	mem_free(values);
 	return result;
 }
 
@@ -100,22 +81,17 @@ int report_make(struct report *report, const struct evaluation *e, const struct 
                 struct error *error)
 {
 	*report = (struct report){.evaluation = e, .options = options};
-	const size_t rows = e->column_count + e->exposure_count * e->cutoff_count;
-	struct subset all = {.report = report, .users = e->count};
-	int result = -1;
-	all.values = mem_alloc(e->count, sizeof *all.values, error);
-	report->rows = mem_alloc(rows, sizeof *report->rows, error);
+	const struct subset all = {.report = report, .users = e->count, .values = e->values};
+	report->rows = mem_alloc(e->column_count + e->exposure_count * e->cutoff_count, sizeof *report->rows, error);
 	report->groups = mem_alloc_zero(USER_KEYS * options->groups, sizeof *report->groups, error);
-	if (!all.values || !report->rows || !report->groups)
-		goto out;
-	result = make_rows(&all, report->rows, &report->row_count, error);
+	if (!report->rows || !report->groups)
+		return -1;
+	int result = make_rows(&all, report->rows, &report->row_count, error);
 	if (result == 0)
 		result = make_exposures(report, error);
 	for (enum user_key key = 0; result == 0 && key < USER_KEYS; key++)
 		if (e->options->keys[key])
-			result = make_groups(report, key, all.values, error);
-out:
-	mem_free(all.values);
+			result = make_groups(report, key, error);
 	return result;
 }
 

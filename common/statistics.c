@@ -22,29 +22,51 @@ static int compare_doubles(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-int bootstrap_interval(const double *values, size_t count, uint64_t seed, size_t resamples, double *low, double *high,
-                       struct error *error)
+enum { DRAWN_AT_ONCE = 64 };
+
+/* Sums of the columns of `count` rows drawn by `rng`, each in the order of the draws. */
+static void sum_resample(const double *values, size_t count, size_t columns, struct rng *rng, double *sums)
 {
-	*low = *high = count ? values[0] : 0.0;
+	const double *rows[DRAWN_AT_ONCE];
+	memset(sums, 0, columns * sizeof *sums);
+	for (size_t i = 0, drawn; i < count; i += drawn) {
+		for (drawn = 0; drawn < DRAWN_AT_ONCE && i + drawn < count; drawn++) {
+			rows[drawn] = values + rng_below(rng, count) * columns;
+			__builtin_prefetch(rows[drawn]);
+		}
+		for (size_t d = 0; d < drawn; d++)
+			for (size_t c = 0; c < columns; c++)
+				sums[c] += rows[d][c];
+	}
+}
+
+int bootstrap_intervals(const double *values, size_t count, size_t columns, uint64_t seed, size_t resamples,
+                        double *low, double *high, struct error *error)
+{
+	const size_t cut = (size_t)((double)resamples * 0.025);
+	for (size_t c = 0; c < columns; c++)
+		low[c] = high[c] = count ? values[c] : 0.0;
 	if (count == 0 || resamples == 0)
 		return 0;
-	double *means = mem_alloc(resamples, sizeof *means, error);
-	if (!means)
-		return -1;
-	for (size_t r = 0; r < resamples; r++) {
+	double *means = mem_alloc(resamples * columns, sizeof *means, error);
+	double *sums = mem_alloc(columns, sizeof *sums, error);
+	for (size_t r = 0; means && sums && r < resamples; r++) {
 		struct rng rng;
-		double sum = 0.0;
 		rng_init(&rng, seed, rng_stream(RNG_BOOTSTRAP, 0), r);
-		for (size_t i = 0; i < count; i++)
-			sum += values[rng_below(&rng, count)];
-		means[r] = sum / (double)count;
+		sum_resample(values, count, columns, &rng, sums);
+		for (size_t c = 0; c < columns; c++)
+			means[c * resamples + r] = sums[c] / (double)count;
 	}
-	qsort(means, resamples, sizeof *means, compare_doubles);
-	size_t cut = (size_t)((double)resamples * 0.025);
-	*low = means[cut];
-	*high = means[resamples - 1 - cut];
+	for (size_t c = 0; means && sums && c < columns; c++) {
+		double *of = means + c * resamples;
+		qsort(of, resamples, sizeof *of, compare_doubles);
+		low[c] = of[cut];
+		high[c] = of[resamples - 1 - cut];
+	}
+	const int result = means && sums ? 0 : -1;
 	mem_free(means);
-	return 0;
+	mem_free(sums);
+	return result;
 }
 
 double randomisation_test(const double *a, const double *b, size_t count, uint64_t seed, size_t rounds)

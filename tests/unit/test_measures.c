@@ -186,7 +186,7 @@ static void test_bootstrap_covers(void)
 		rng_init(&rng, 4, rng_stream(RNG_TEST, 3), trial);
 		for (size_t i = 0; i < 200; i++)
 			values[i] = rng_unit(&rng) < 0.3;
-		CHECK_OK(bootstrap_interval(values, 200, trial, 300, &low, &high, &error), &error);
+		CHECK_OK(bootstrap_intervals(values, 200, 1, trial, 300, &low, &high, &error), &error);
 		CHECK(low <= high);
 		covered += low <= 0.3 && 0.3 <= high;
 	}
