@@ -69,12 +69,15 @@ bench() { "$TOP/tests/bench/run" -b "$BUILT" -o "$PWD/bench.tsv" "$@"; }
 }
 
 @test "bench-scale: a row for each size and stage, exponents, a plot where gnuplot is" {
-	SCALE_BATCH=4096 expect 0 "$TOP/tests/bench/scale" -b "$BUILT" -o "$PWD/scale.tsv" 0.01 0.02
+	SCALE_BATCH=4096 expect 0 "$TOP/tests/bench/scale" -b "$BUILT" -o scale.tsv 0.01 0.02
 	[ "$(head -n 1 scale.tsv)" = $'ratings\tusers\titems\tstage\tseconds\tpeak_bytes' ]
 	[ "$(awk -F '\t' 'NR > 1 && NF == 6 && $5 > 0 && $6 > 1e6' scale.tsv | wc -l)" -eq 16 ]
 	[ "$(cut -f 1 scale.tsv | sort -un | tail -n 2 | tr '\n' ' ')" = '10000 20000 ' ]
 	[ "$(grep -c '^all ' scale.txt)" -eq 2 ]
 	if command -v gnuplot; then grep -q '</svg>' scale.svg; fi
+	mv scale.txt measured.txt
+	expect 0 "$TOP/tests/bench/scale" -o scale.tsv -p
+	cmp scale.txt measured.txt
 	fails 64 "expected millions" "$TOP/tests/bench/scale" -b "$BUILT" -o "$PWD/other.tsv" many
 }
 
