@@ -5,8 +5,8 @@
 #include "backend.h"
 #include "check.h"
 #include "mem.h"
+#include "random_model.h"
 #include "reference_tower.h"
-#include "rng.h"
 
 enum { STEPS_MAX = 4 };
 
@@ -77,30 +77,14 @@ static inline void fixture_init(struct fixture *f, const struct setting *setting
 	f->shape.items = setting->items;
 	CHECK_OK(parameters_init(&f->parameters, &f->shape, &f->error), &f->error);
 	rng_init(&rng, 7, rng_stream(RNG_TEST, 0), 0);
-	for (size_t m = 0; m < f->parameters.count; m++) {
-		const struct matrix *matrix = &f->parameters.matrices[m];
-		double width = model_matrix_rows(&f->shape, m) ? 1.0 : 1.5 / sqrt((double)matrix->columns);
-		for (size_t i = 0; i < matrix->rows; i++)
-			for (size_t j = 0; j < matrix->columns; j++)
-				matrix->values[i * matrix->stride + j] = (float)((rng_unit(&rng) * 2 - 0.8) * width);
-	}
-	for (size_t m = 0; m < f->parameters.count && model_has_biases(&f->shape); m++)
-		for (size_t i = 0; i < f->parameters.matrices[m].rows; i++)
-			f->parameters.matrices[m].values[i * f->parameters.matrices[m].stride + f->shape.factors +
-			                                 (m == 0 ? 1 : 0)] = 1.0f;
+	random_parameters(&f->parameters, &f->shape, &rng);
 	for (size_t i = 0; i < COUNT_OF(f->offsets); i++)
 		f->offsets[i] = (float)rng_unit(&rng);
 	f->users = mem_alloc(groups, sizeof *f->users, &f->error);
 	f->items = mem_alloc(groups * group, sizeof *f->items, &f->error);
 	if (!f->users || !f->items)
 		abort();
-	for (size_t g = 0; g < groups; g++)
-		f->users[g] = (uint32_t)rng_below(&rng, setting->users);
-	for (size_t s = 0; s < groups * group; s++) {
-		f->items[s] = (uint32_t)rng_below(&rng, setting->items);
-		if (setting->missing && s % group && rng_below(&rng, 5) == 0)
-			f->items[s] = (uint32_t)NO_ITEM;
-	}
+	random_groups(&f->shape, groups, group, setting->missing, &rng, f->users, f->items);
 }
 
 static inline void fixture_reference(const struct fixture *f, struct reference *r)

@@ -6,7 +6,7 @@
 #include "backend.h"
 #include "check.h"
 #include "emulated.h"
-#include "rng.h"
+#include "random_model.h"
 
 enum { CUDA_STEPS_MAX = 64 };
 
@@ -71,20 +71,6 @@ static inline void *room_for(size_t count, size_t size)
 	return room;
 }
 
-static inline void fixture_values(struct fixture *f, struct rng *rng)
-{
-	for (size_t m = 0; m < f->parameters.count; m++) {
-		const struct matrix *matrix = &f->parameters.matrices[m];
-		const double width = model_matrix_rows(&f->shape, m) ? 1.0 : 1.5 / sqrt((double)matrix->columns);
-		const char rows = model_matrix_rows(&f->shape, m);
-		for (size_t i = 0; i < matrix->rows; i++)
-			for (size_t j = 0; j < matrix->columns; j++)
-				matrix->values[i * matrix->stride + j] = (float)((rng_unit(rng) * 2 - 0.8) * width);
-		for (size_t i = 0; i < matrix->rows && model_has_biases(&f->shape); i++)
-			matrix->values[i * matrix->stride + f->shape.factors + (rows == 'u' ? 1 : 0)] = 1.0f;
-	}
-}
-
 /* Interactions: popular items, users without any, one who knows them all where `missing`. */
 static inline void fixture_known(struct fixture *f, struct rng *rng)
 {
@@ -120,20 +106,14 @@ static inline void fixture_init(struct fixture *f, const struct setting *setting
 	f->shape.items = setting->items;
 	CHECK_OK(parameters_init(&f->parameters, &f->shape, &f->error), &f->error);
 	rng_init(&rng, 7, rng_stream(RNG_TEST, 0), 0);
-	fixture_values(f, &rng);
+	random_parameters(&f->parameters, &f->shape, &rng);
 	fixture_known(f, &rng);
 	f->offsets = room_for(setting->items, sizeof *f->offsets);
 	for (size_t i = 0; i < setting->items; i++)
 		f->offsets[i] = (float)rng_unit(&rng);
 	f->users = room_for(groups, sizeof *f->users);
 	f->items = room_for(groups * group, sizeof *f->items);
-	for (size_t g = 0; g < groups; g++)
-		f->users[g] = (uint32_t)rng_below(&rng, setting->users);
-	for (size_t s = 0; s < groups * group; s++) {
-		f->items[s] = (uint32_t)rng_below(&rng, setting->items);
-		if (setting->missing && s % group && rng_below(&rng, 5) == 0)
-			f->items[s] = (uint32_t)NO_ITEM;
-	}
+	random_groups(&f->shape, groups, group, setting->missing, &rng, f->users, f->items);
 	for (size_t b = 0; b < CUDA_STEPS_MAX; b++)
 		f->rates[b] = 0.01 / (1.0 + 0.1 * (double)b);
 }
