@@ -93,8 +93,8 @@ static int init_workers(struct backend_state *state, struct error *error)
 		worker->factor_rows = mem_alloc_zero(BLOCK_ROWS * part->stride, sizeof(float), error);
 		worker->columns = mem_alloc_zero(BLOCK_ROWS * part->columns, sizeof(float), error);
 		worker->dots = mem_alloc_zero((size_t)BLOCK_ROWS * FACTOR_COLUMNS_MAX, sizeof(float), error);
-		if (!worker->scratch || !worker->lanes || !worker->parts || !worker->rows || !worker->inputs || !worker->factor_rows || !worker->columns ||
-		    !worker->dots)
+		if (!worker->scratch || !worker->lanes || !worker->parts || !worker->rows || !worker->inputs ||
+		    !worker->factor_rows || !worker->columns || !worker->dots)
 			return -1;
 	}
 	return 0;

@@ -140,22 +140,14 @@ void *device_alloc(struct device *device, size_t count, size_t size, const char 
 		device_full(device, count, size, free_bytes, what, error);
 		return NULL;
 	}
-	device->blocks[device->block_count].at = block;
-	device->blocks[device->block_count].bytes = bytes;
-	device->block_count++;
-	device->bytes += bytes;
+	device_list(device, block, bytes);
 	return block;
 }
 
 void device_release(struct device *device, void *block)
 {
-	for (size_t b = 0; block && b < device->block_count; b++)
-		if (device->blocks[b].at == block) {
-			device->bytes -= device->blocks[b].bytes;
-			device->blocks[b] = device->blocks[--device->block_count];
-			cudaFree(block);
-			return;
-		}
+	if (device_unlist(device, block))
+		cudaFree(block);
 }
 
 void device_upload(struct device *device, enum device_stream stream, void *to, const void *from, size_t bytes)

@@ -49,6 +49,11 @@ void device_use(struct device *device);
 MUST_CHECK void *device_alloc(struct device *device, size_t count, size_t size, const char *what, struct error *error);
 void device_release(struct device *device, void *block); /* NULL is fine */
 
+/* Of device_alloc and device_release: puts a block on the device's list, which has room; takes it off, false when it is not
+ * there. */
+void device_list(struct device *device, void *block, size_t bytes);
+bool device_unlist(struct device *device, const void *block);
+
 /* The error of device_alloc. */
 void device_full(const struct device *device, size_t count, size_t size, size_t free_bytes, const char *what,
                  struct error *error);

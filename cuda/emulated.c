@@ -68,20 +68,14 @@ void *device_alloc(struct device *device, size_t count, size_t size, const char 
 		return NULL;
 	}
 	memset(block, 0xff, bytes); /* NaN, and numbers of nothing */
-	device->blocks[device->block_count++] = (struct device_block){.at = block, .bytes = bytes};
-	device->bytes += bytes;
+	device_list(device, block, bytes);
 	return block;
 }
 
 void device_release(struct device *device, void *block)
 {
-	for (size_t b = 0; block && b < device->block_count; b++)
-		if (device->blocks[b].at == block) {
-			device->bytes -= device->blocks[b].bytes;
-			device->blocks[b] = device->blocks[--device->block_count];
-			free(block);
-			return;
-		}
+	if (device_unlist(device, block))
+		free(block);
 }
 
 void device_upload(struct device *device, enum device_stream stream, void *to, const void *from, size_t bytes)

@@ -4,12 +4,7 @@
 load helpers
 
 setup_file() {
-	local top=$BATS_TEST_DIRNAME/../..
-	export PATH=${RECPIPE_BIN:-$top/build/bin}:$PATH
-	cd "$BATS_FILE_TMPDIR" || return 1
-	synth-ratings --users 60 --items 150 --ratings 3000 --seed 3 -o ratings.csv
-	csvsplit -q ratings.csv
-	encode-ids --users users.ids --items items.ids train.csv valid.csv test.csv 2>/dev/null
+	small_world
 }
 
 setup() {

@@ -23,6 +23,14 @@ setup() {
 	fresh
 }
 
+# small_world: for setup_file(): 60 users' ratings, cut and encoded, in the folder that a file's tests share.
+small_world() {
+	cd "$BATS_FILE_TMPDIR" || return 1
+	synth-ratings --users 60 --items 150 --ratings 3000 --seed 3 -o ratings.csv
+	csvsplit -q ratings.csv
+	encode-ids --users users.ids --items items.ids train.csv valid.csv test.csv 2>/dev/null
+}
+
 # need_data FOLDER: skips the test unless the data set is there.
 need_data() {
 	[ -n "$DATA" ] || skip "RECPIPE_DATA is not set"

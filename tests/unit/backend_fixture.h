@@ -69,15 +69,9 @@ static inline void fixture_init(struct fixture *f, const struct setting *setting
 	const size_t group = 1 + setting->ratio, groups = setting->groups * STEPS_MAX;
 	struct rng rng;
 	*f = (struct fixture){.setting = *setting};
-	if (setting->layers)
-		CHECK_OK(model_shape_parse(setting->layers, &f->shape, &f->error), &f->error);
-	f->shape.kind = setting->kind;
-	f->shape.factors = setting->factors;
-	f->shape.users = setting->users;
-	f->shape.items = setting->items;
-	CHECK_OK(parameters_init(&f->parameters, &f->shape, &f->error), &f->error);
-	rng_init(&rng, 7, rng_stream(RNG_TEST, 0), 0);
-	random_parameters(&f->parameters, &f->shape, &rng);
+	const struct model_shape of = {.kind = setting->kind, .factors = setting->factors, .users = setting->users,
+	                               .items = setting->items};
+	random_model(setting->layers, &of, &f->shape, &f->parameters, &rng, &f->error);
 	for (size_t i = 0; i < COUNT_OF(f->offsets); i++)
 		f->offsets[i] = (float)rng_unit(&rng);
 	f->users = mem_alloc(groups, sizeof *f->users, &f->error);

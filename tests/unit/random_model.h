@@ -4,6 +4,7 @@
 
 #include <math.h>
 
+#include "check.h"
 #include "model.h"
 #include "rng.h"
 #include "sampler.h"
@@ -21,6 +22,21 @@ static inline void random_parameters(struct parameters *parameters, const struct
 		for (size_t i = 0; i < matrix->rows && model_has_biases(shape); i++)
 			matrix->values[i * matrix->stride + shape->factors + (rows == 'u' ? 1 : 0)] = 1.0f;
 	}
+}
+
+/* A model of the shape that `layers` (NULL: no tower) and the fields of `of` say. */
+static inline void random_model(const char *layers, const struct model_shape *of, struct model_shape *shape,
+                                struct parameters *parameters, struct rng *rng, struct error *error)
+{
+	if (layers)
+		CHECK_OK(model_shape_parse(layers, shape, error), error);
+	shape->kind = of->kind;
+	shape->factors = of->factors;
+	shape->users = of->users;
+	shape->items = of->items;
+	CHECK_OK(parameters_init(parameters, shape, error), error);
+	rng_init(rng, 7, rng_stream(RNG_TEST, 0), 0);
+	random_parameters(parameters, shape, rng);
 }
 
 /* users[groups] and items[groups * group]; with `missing` a fifth of the negatives do not exist. */
