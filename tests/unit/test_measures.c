@@ -193,6 +193,31 @@ static void test_bootstrap_covers(void)
 	CHECK(covered >= 180 && covered <= 198);
 }
 
+/* Columns together, as many rows as several stretches of draws take, against the plain resampling of one. */
+static void test_bootstrap_of_columns_is_that_of_each(void)
+{
+	enum { ROWS = 151, COLUMNS = 3, RESAMPLES = 80 };
+	double values[ROWS * COLUMNS], low[COLUMNS], high[COLUMNS];
+	struct error error = {0};
+	for (size_t i = 0; i < ROWS * COLUMNS; i++)
+		values[i] = 1.0 / (double)(1 + i * 7 % 31) + (double)(i % COLUMNS);
+	CHECK_OK(bootstrap_intervals(values, ROWS, COLUMNS, 9, RESAMPLES, low, high, &error), &error);
+	for (size_t c = 0; c < COLUMNS; c++) {
+		size_t below = 0, above = 0, met = 0;
+		for (size_t r = 0; r < RESAMPLES; r++) {
+			struct rng rng;
+			double sum = 0;
+			rng_init(&rng, 9, rng_stream(RNG_BOOTSTRAP, 0), r);
+			for (size_t i = 0; i < ROWS; i++)
+				sum += values[rng_below(&rng, ROWS) * COLUMNS + c];
+			below += sum / ROWS < low[c];
+			above += sum / ROWS > high[c];
+			met += sum / ROWS == low[c] || sum / ROWS == high[c];
+		}
+		CHECK(below == 2 && above == 2 && met >= 2); /* 2.5 % of 80 */
+	}
+}
+
 static void test_randomisation(void)
 {
 	double a[60], b[60];
@@ -219,6 +244,7 @@ int main(void)
 	RUN(test_doubled_items_and_nan_are_refused);
 	RUN(test_heap_matches_sorting);
 	RUN(test_bootstrap_covers);
+	RUN(test_bootstrap_of_columns_is_that_of_each);
 	RUN(test_randomisation);
 	return check_done();
 }
