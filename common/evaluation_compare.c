@@ -25,9 +25,12 @@ static int compare_column(const struct evaluation *a, const struct evaluation *b
 	*row = (struct comparison){.name = a->columns[column].name, .a = evaluation_mean(a, column),
 	                           .b = evaluation_mean(b, column)};
 	row->difference.mean = row->b - row->a;
-	row->p = randomisation_test(y, x, a->count, options->seed, RANDOMISATION_ROUNDS);
-	result = bootstrap_intervals(difference, a->count, 1, options->seed, options->resamples, &row->difference.low,
-	                             &row->difference.high, error);
+	struct resampling flips = options->resampling;
+	flips.rounds = RANDOMISATION_ROUNDS;
+	result = randomisation_test(y, x, a->count, &flips, &row->p, error);
+	if (result == 0)
+		result = bootstrap_intervals(difference, a->count, 1, &options->resampling, &row->difference.low,
+		                             &row->difference.high, error);
 out:
 	mem_free(x);
 	mem_free(y);

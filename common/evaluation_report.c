@@ -20,8 +20,7 @@ static int make_rows(const struct subset *subset, struct report_row *rows, size_
 	double *low = mem_alloc(columns, sizeof *low, error), *high = mem_alloc(columns, sizeof *high, error);
 	int result = -1;
 	if (low && high)
-		result = bootstrap_intervals(subset->values, subset->users, columns, options->seed, options->resamples, low,
-		                             high, error);
+		result = bootstrap_intervals(subset->values, subset->users, columns, &options->resampling, low, high, error);
 	for (size_t c = 0; result == 0 && c < columns; c++) {
 		const struct interval interval = {compensated_mean(subset->values + c, subset->users, columns), low[c], high[c]};
 		if (e->columns[c].kind == COLUMN_ESTIMATE) {
@@ -30,7 +29,7 @@ static int make_rows(const struct subset *subset, struct report_row *rows, size_
 			continue;
 		}
 		struct report_row *row = &rows[(*count)++];
-		*row = (struct report_row){.has_interval = options->resamples > 0, .value = interval};
+		*row = (struct report_row){.has_interval = options->resampling.rounds > 0, .value = interval};
 		snprintf(row->name, sizeof row->name, "%s", e->columns[c].name);
 	}
 	mem_free(low);

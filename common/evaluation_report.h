@@ -13,8 +13,7 @@ extern const char *const correction_names[];    /* by enum correction_method, th
 
 struct report_options {
 	enum report_format format;
-	uint64_t seed;           /* of resamples and sign flips */
-	size_t resamples;        /* for the intervals; 0: none */
+	struct resampling resampling; /* of the intervals; 0 rounds: none */
 	size_t groups;           /* of users for each key that the evaluation kept */
 };
 

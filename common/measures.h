@@ -42,13 +42,20 @@ MUST_CHECK int user_ranking_make(const struct list *list, uint32_t *ranks, uint3
 /* Mean of `count` values that stand `stride` apart, summed in order with compensation (Neumaier 1974). 0 of nothing. */
 double compensated_mean(const double *values, size_t count, size_t stride);
 
+/* Draws by (seed, number of the draw). Nothing depends on the threads; 0: one a processor. */
+struct resampling {
+	uint64_t seed;
+	size_t rounds, threads;
+};
+
 /* 95% percentile bootstrap intervals of the means of the columns of values[count][columns] (Efron & Tibshirani 1993):
- * `resamples` draws of rows with replacement by (seed, resample). low[columns] and high[columns] receive the ends. */
-MUST_CHECK int bootstrap_intervals(const double *values, size_t count, size_t columns, uint64_t seed, size_t resamples,
+ * each round draws as many rows with replacement. low[columns] and high[columns] receive the ends. */
+MUST_CHECK int bootstrap_intervals(const double *values, size_t count, size_t columns, const struct resampling *by,
                                    double *low, double *high, struct error *error);
 
-/* Two-sided paired randomisation test (Fisher; Smucker, Allan & Carterette 2007): the share of `rounds` sign
+/* Two-sided paired randomisation test (Fisher; Smucker, Allan & Carterette 2007): *p is the share of the rounds' sign
  * flips whose mean difference is at least as far from 0 as the observed, (hits + 1) / (rounds + 1). */
-double randomisation_test(const double *a, const double *b, size_t count, uint64_t seed, size_t rounds);
+MUST_CHECK int randomisation_test(const double *a, const double *b, size_t count, const struct resampling *by, double *p,
+                                  struct error *error);
 
 #endif

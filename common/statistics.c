@@ -3,6 +3,7 @@
 
 #include "measures.h"
 #include "mem.h"
+#include "parallel.h"
 #include "rng.h"
 
 double compensated_mean(const double *values, size_t count, size_t stride)
@@ -22,73 +23,127 @@ static int compare_doubles(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-enum { DRAWN_AT_ONCE = 64 };
+enum { DRAWN_AT_ONCE = 64, SHARDS = 256, FEW_DRAWS = 1 << 20 };
 
-/* Sums of the columns of `count` rows drawn by `rng`, each in the order of the draws. */
-static void sum_resample(const double *values, size_t count, size_t columns, struct rng *rng, double *sums)
+/* Runs `work` over the rounds' shards; on one thread where there is little to draw. */
+static int share_rounds(size_t count, const struct resampling *by, void (*work)(void *, size_t, size_t), void *context,
+                        struct error *error)
+{
+	const bool few = count < FEW_DRAWS / by->rounds;
+	struct pool *pool = pool_new(few ? 1 : by->threads, error);
+	if (!pool)
+		return -1;
+	pool_run(pool, SHARDS, work, context);
+	pool_free(pool);
+	return 0;
+}
+
+struct bootstrap {
+	const double *values;
+	size_t count, columns;
+	const struct resampling *by;
+	double *means;          /* [columns][rounds] */
+	double *sums;           /* [SHARDS][columns] */
+};
+
+/* Sums of the columns of as many rows as there are drawn by `rng`, each in the order of the draws. */
+static void sum_resample(const struct bootstrap *b, struct rng *rng, double *sums)
 {
 	const double *rows[DRAWN_AT_ONCE];
-	memset(sums, 0, columns * sizeof *sums);
-	for (size_t i = 0, drawn; i < count; i += drawn) {
-		for (drawn = 0; drawn < DRAWN_AT_ONCE && i + drawn < count; drawn++) {
-			rows[drawn] = values + rng_below(rng, count) * columns;
+	memset(sums, 0, b->columns * sizeof *sums);
+	for (size_t i = 0, drawn; i < b->count; i += drawn) {
+		for (drawn = 0; drawn < DRAWN_AT_ONCE && i + drawn < b->count; drawn++) {
+			rows[drawn] = b->values + rng_below(rng, b->count) * b->columns;
 			__builtin_prefetch(rows[drawn]);
 		}
 		for (size_t d = 0; d < drawn; d++)
-			for (size_t c = 0; c < columns; c++)
+			for (size_t c = 0; c < b->columns; c++)
 				sums[c] += rows[d][c];
 	}
 }
 
-int bootstrap_intervals(const double *values, size_t count, size_t columns, uint64_t seed, size_t resamples,
-                        double *low, double *high, struct error *error)
+static void draw_resamples(void *context, size_t shard, size_t worker)
 {
-	const size_t cut = (size_t)((double)resamples * 0.025);
+	const struct bootstrap *b = context;
+	double *sums = b->sums + shard * b->columns;
+	(void)worker;
+	const size_t end = shard_begin(b->by->rounds, SHARDS, shard + 1);
+	for (size_t r = shard_begin(b->by->rounds, SHARDS, shard); r < end; r++) {
+		struct rng rng;
+		rng_init(&rng, b->by->seed, rng_stream(RNG_BOOTSTRAP, 0), r);
+		sum_resample(b, &rng, sums);
+		for (size_t c = 0; c < b->columns; c++)
+			b->means[c * b->by->rounds + r] = sums[c] / (double)b->count;
+	}
+}
+
+int bootstrap_intervals(const double *values, size_t count, size_t columns, const struct resampling *by, double *low,
+                        double *high, struct error *error)
+{
+	struct bootstrap b = {.values = values, .count = count, .columns = columns, .by = by};
+	const size_t cut = (size_t)((double)by->rounds * 0.025);
+	int result = -1;
 	for (size_t c = 0; c < columns; c++)
 		low[c] = high[c] = count ? values[c] : 0.0;
-	if (count == 0 || resamples == 0)
+	if (count == 0 || by->rounds == 0)
 		return 0;
-	double *means = mem_alloc(resamples * columns, sizeof *means, error);
-	double *sums = mem_alloc(columns, sizeof *sums, error);
-	for (size_t r = 0; means && sums && r < resamples; r++) {
-		struct rng rng;
-		rng_init(&rng, seed, rng_stream(RNG_BOOTSTRAP, 0), r);
-		sum_resample(values, count, columns, &rng, sums);
-		for (size_t c = 0; c < columns; c++)
-			means[c * resamples + r] = sums[c] / (double)count;
-	}
-	for (size_t c = 0; means && sums && c < columns; c++) {
-		double *of = means + c * resamples;
-		qsort(of, resamples, sizeof *of, compare_doubles);
+	b.means = mem_alloc(by->rounds * columns, sizeof *b.means, error);
+	b.sums = mem_alloc(SHARDS * columns, sizeof *b.sums, error);
+	if (b.means && b.sums)
+		result = share_rounds(count, by, draw_resamples, &b, error);
+	for (size_t c = 0; result == 0 && c < columns; c++) {
+		double *of = b.means + c * by->rounds;
+		qsort(of, by->rounds, sizeof *of, compare_doubles);
 		low[c] = of[cut];
-		high[c] = of[resamples - 1 - cut];
+		high[c] = of[by->rounds - 1 - cut];
 	}
-	const int result = means && sums ? 0 : -1;
-	mem_free(means);
-	mem_free(sums);
+	mem_free(b.means);
+	mem_free(b.sums);
 	return result;
 }
 
-double randomisation_test(const double *a, const double *b, size_t count, uint64_t seed, size_t rounds)
+struct randomisation {
+	const double *a, *b;
+	size_t count;
+	const struct resampling *by;
+	double bound;           /* what counts as being as far from 0 as the observed sum */
+	size_t hits[SHARDS];
+};
+
+static void flip_signs(void *context, size_t shard, size_t worker)
 {
+	struct randomisation *t = context;
+	(void)worker;
+	const size_t end = shard_begin(t->by->rounds, SHARDS, shard + 1);
+	for (size_t r = shard_begin(t->by->rounds, SHARDS, shard); r < end; r++) {
+		struct rng rng;
+		double sum = 0.0;
+		uint32_t bits = 0;
+		rng_init(&rng, t->by->seed, rng_stream(RNG_PERMUTATION, 0), r);
+		for (size_t i = 0; i < t->count; i++) {
+			if (i % 32 == 0)
+				bits = rng_next(&rng);
+			const double difference = t->a[i] - t->b[i];
+			sum += bits >> (i % 32) & 1 ? difference : -difference;
+		}
+		t->hits[shard] += fabs(sum) >= t->bound;
+	}
+}
+
+int randomisation_test(const double *a, const double *b, size_t count, const struct resampling *by, double *p,
+                       struct error *error)
+{
+	struct randomisation t = {.a = a, .b = b, .count = count, .by = by};
 	double observed = 0.0;
 	size_t hits = 0;
 	for (size_t i = 0; i < count; i++)
 		observed += a[i] - b[i];
 	/* Sums of the same terms in another order differ in the last bits: those count as equal. */
-	const double bound = fabs(observed) * (1 - 1e-12);
-	for (size_t r = 0; r < rounds; r++) {
-		struct rng rng;
-		double sum = 0.0;
-		uint32_t bits = 0;
-		rng_init(&rng, seed, rng_stream(RNG_PERMUTATION, 0), r);
-		for (size_t i = 0; i < count; i++) {
-			if (i % 32 == 0)
-				bits = rng_next(&rng);
-			double difference = a[i] - b[i];
-			sum += bits >> (i % 32) & 1 ? difference : -difference;
-		}
-		hits += fabs(sum) >= bound;
-	}
-	return (double)(hits + 1) / (double)(rounds + 1);
+	t.bound = fabs(observed) * (1 - 1e-12);
+	if (by->rounds > 0 && share_rounds(count, by, flip_signs, &t, error) < 0)
+		return -1;
+	for (size_t s = 0; s < SHARDS; s++)
+		hits += t.hits[s];
+	*p = (double)(hits + 1) / (double)(by->rounds + 1);
+	return 0;
 }

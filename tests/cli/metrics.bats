@@ -183,6 +183,8 @@ groups() { awk -F '\t' '$1 == "group_by" { on = 1; next } on'; }
 	need jq
 	metrics -m HR -k 3,10 "$F/scored.rec" >t
 	metrics -m HR -k 3,10 -f json "$F/scored.rec" >j
+	metrics -m HR -k 3,10 --json -j 3 -B 20000 "$F/scored.rec" >threads
+	metrics -m HR -k 3,10 --json -j 1 -B 20000 "$F/scored.rec" | cmp - threads
 	metrics -m HR -k 3,10 --json "$F/scored.rec" | cmp - j
 	metrics -m HR -k 3,10 -f text "$F/scored.rec" >x
 	[ "$(figure HR@3 3 <t)" = "$(jq '.measures["HR@3"].low95' j | awk '{ printf "%.6f", $1 }')" ]

@@ -186,7 +186,8 @@ static void test_bootstrap_covers(void)
 		rng_init(&rng, 4, rng_stream(RNG_TEST, 3), trial);
 		for (size_t i = 0; i < 200; i++)
 			values[i] = rng_unit(&rng) < 0.3;
-		CHECK_OK(bootstrap_intervals(values, 200, 1, trial, 300, &low, &high, &error), &error);
+		const struct resampling by = {.seed = trial, .rounds = 300, .threads = 1};
+		CHECK_OK(bootstrap_intervals(values, 200, 1, &by, &low, &high, &error), &error);
 		CHECK(low <= high);
 		covered += low <= 0.3 && 0.3 <= high;
 	}
@@ -201,7 +202,8 @@ static void test_bootstrap_of_columns_is_that_of_each(void)
 	struct error error = {0};
 	for (size_t i = 0; i < ROWS * COLUMNS; i++)
 		values[i] = 1.0 / (double)(1 + i * 7 % 31) + (double)(i % COLUMNS);
-	CHECK_OK(bootstrap_intervals(values, ROWS, COLUMNS, 9, RESAMPLES, low, high, &error), &error);
+	const struct resampling by = {.seed = 9, .rounds = RESAMPLES, .threads = 1};
+	CHECK_OK(bootstrap_intervals(values, ROWS, COLUMNS, &by, low, high, &error), &error);
 	for (size_t c = 0; c < COLUMNS; c++) {
 		size_t below = 0, above = 0, met = 0;
 		for (size_t r = 0; r < RESAMPLES; r++) {
@@ -218,20 +220,51 @@ static void test_bootstrap_of_columns_is_that_of_each(void)
 	}
 }
 
+static double randomised(const double *a, const double *b, size_t count, const struct resampling *by)
+{
+	struct error error = {0};
+	double p = -1;
+	CHECK_OK(randomisation_test(a, b, count, by, &p, &error), &error);
+	return p;
+}
+
 static void test_randomisation(void)
 {
+	const struct resampling by = {.seed = 1, .rounds = 500, .threads = 1};
 	double a[60], b[60];
 	for (size_t i = 0; i < 60; i++) {
 		a[i] = (double)(i % 7);
 		b[i] = a[i];
 	}
-	CHECK_CLOSE(randomisation_test(a, b, 60, 1, 500), 1.0, 0);
+	CHECK_CLOSE(randomised(a, b, 60, &by), 1.0, 0);
 	for (size_t i = 0; i < 60; i++)
 		b[i] += 0.5;
-	CHECK_CLOSE(randomisation_test(a, b, 60, 1, 500), 1.0 / 501, 1e-15);
+	CHECK_CLOSE(randomised(a, b, 60, &by), 1.0 / 501, 1e-15);
 	for (size_t i = 0; i < 60; i += 2)
 		b[i] -= 1;
-	CHECK(randomisation_test(a, b, 60, 1, 500) > 0.5);
+	CHECK(randomised(a, b, 60, &by) > 0.5);
+}
+
+/* Enough rows for the rounds to be shared out. */
+static void test_threads_draw_the_same(void)
+{
+	enum { ROWS = 20011, COLUMNS = 2, ROUNDS = 333 };
+	struct error error = {0};
+	double *values = malloc(ROWS * COLUMNS * sizeof *values), low[2][COLUMNS], high[2][COLUMNS], p[2];
+	if (!values)
+		abort();
+	struct rng rng;
+	rng_init(&rng, 4, rng_stream(RNG_TEST, 3), 0);
+	for (size_t i = 0; i < ROWS * COLUMNS; i++)
+		values[i] = rng_unit(&rng) + (i < ROWS ? 0.003 : 0.0);
+	for (size_t t = 0; t < 2; t++) {
+		const struct resampling by = {.seed = 5, .rounds = ROUNDS, .threads = 1 + 2 * t};
+		CHECK_OK(bootstrap_intervals(values, ROWS, COLUMNS, &by, low[t], high[t], &error), &error);
+		p[t] = randomised(values, values + ROWS, ROWS, &by);
+	}
+	CHECK(memcmp(low[0], low[1], sizeof low[0]) == 0 && memcmp(high[0], high[1], sizeof high[0]) == 0);
+	CHECK(low[0][0] < high[0][0] && p[0] == p[1] && p[0] > 0.01 && p[0] < 0.99);
+	free(values);
 }
 
 int main(void)
@@ -246,5 +279,6 @@ int main(void)
 	RUN(test_bootstrap_covers);
 	RUN(test_bootstrap_of_columns_is_that_of_each);
 	RUN(test_randomisation);
+	RUN(test_threads_draw_the_same);
 	return check_done();
 }
