@@ -3,6 +3,7 @@
  * IEEE's with explicit fused multiply-adds, subnormal numbers flushed. */
 #include "emulated.h"
 
+#include "late.h"
 #include "launch.h"
 
 #if defined(__x86_64__)
@@ -17,7 +18,7 @@ static bool has_fused_multiply_add(void) { return true; }
 #endif
 
 struct emulated emulated;
-struct emulated_settings emulated_settings = {.shared_limit = 96 * 1024, .memory = SIZE_MAX};
+struct emulated_settings emulated_settings = {.shared_limit = 96 * 1024, .memory = SIZE_MAX, .pinned = SIZE_MAX};
 
 int device_probe(int number, struct error *error)
 {
@@ -45,11 +46,14 @@ void device_use(struct device *device)
 
 void device_close(struct device *device)
 {
+	late_all();
 	if (device->handles)
 		device_forget(device);
 	free(device->handles);
 	for (size_t b = 0; b < device->block_count; b++)
 		free(device->blocks[b].at);
+	for (size_t p = 0; p < DEVICE_PINNED_MAX; p++)
+		free(device->pinned[p].at);
 	memset(device, 0, sizeof *device);
 }
 
@@ -69,31 +73,84 @@ void *device_alloc(struct device *device, size_t count, size_t size, const char 
 	}
 	memset(block, 0xff, bytes); /* NaN, and numbers of nothing */
 	device_list(device, block, bytes);
+	emulated_settings.used = device->bytes;
 	return block;
 }
 
 void device_release(struct device *device, void *block)
 {
+	late_all();
 	if (device_unlist(device, block))
 		free(block);
+	emulated_settings.used = device->bytes;
 }
 
-void device_upload(struct device *device, enum device_stream stream, void *to, const void *from, size_t bytes)
+size_t device_room(const struct device *device)
 {
-	(void)device;
-	(void)stream;
+	return emulated_settings.memory - device->bytes;
+}
+
+void *device_pin(struct device *device, size_t bytes, const char *what, struct error *error)
+{
+	struct device_block *const place = device_pinned(device, NULL);
+	void *block = NULL;
+	if (!place || bytes > emulated_settings.pinned || posix_memalign(&block, 64, bytes + 1) != 0) {
+		cuda_error(error, CODE_SYSTEM, "out of memory: %s needs %.1f MiB of the host's that stay where they are", what,
+		           (double)bytes / 1048576.0);
+		return NULL;
+	}
+	memset(block, 0xff, bytes);
+	place->at = block;
+	place->bytes = bytes;
+	return block;
+}
+
+void device_unpin(struct device *device, void *pinned)
+{
+	struct device_block *const place = pinned ? device_pinned(device, pinned) : NULL;
+	late_all();
+	if (!place)
+		return;
+	free(pinned);
+	place->at = NULL;
+}
+
+static bool is_pinned(const struct device *device, const void *from)
+{
+	const uintptr_t at = (uintptr_t)from;
+	for (size_t p = 0; p < DEVICE_PINNED_MAX; p++) {
+		const uintptr_t begin = (uintptr_t)device->pinned[p].at;
+		if (begin && at >= begin && at - begin < device->pinned[p].bytes)
+			return true;
+	}
+	return false;
+}
+
+static void copy(enum device_stream stream, void *to, const void *from, size_t bytes, bool may_be_late)
+{
+	if (bytes > 0 && may_be_late && emulated_settings.late_copies) {
+		late_copy(stream, to, from, bytes);
+		return;
+	}
+	late_stream(stream);
 	if (bytes > 0)
 		memcpy(to, from, bytes);
 }
 
+void device_upload(struct device *device, enum device_stream stream, void *to, const void *from, size_t bytes)
+{
+	copy(stream, to, from, bytes, is_pinned(device, from));
+}
+
 void device_download(struct device *device, enum device_stream stream, void *to, const void *from, size_t bytes)
 {
-	device_upload(device, stream, to, from, bytes);
+	(void)device;
+	copy(stream, to, from, bytes, true);
 }
 
 /* ---- launches, and graphs of them ---- */
 
-static void run(struct device *device, const struct emulated_launch *launch, const void *arguments)
+static void run(struct device *device, enum device_stream stream, const struct emulated_launch *launch, const void *arguments)
 {
 	void *shared = NULL;
 	if ((launch->shared_bytes > device->shared_limit && launch->shared_bytes > DEVICE_SHARED_PLAIN) || launch->blocks == 0)
@@ -104,6 +161,7 @@ static void run(struct device *device, const struct emulated_launch *launch, con
 	emulated.shared = (float *)shared;
 	emulated.blocks = launch->blocks;
 	emulated.backwards = emulated_settings.backwards;
+	late_stream(stream);
 	const unsigned before = _mm_getcsr();
 	_mm_setcsr(before | 0x8040u); /* subnormals are flushed, as nvcc's -ftz does */
 	for (uint32_t turn = 0; turn < launch->blocks; turn++) {
@@ -156,7 +214,7 @@ void emulated_launch(struct device *device, enum device_stream stream, const str
                      const void *arguments, size_t size)
 {
 	if (!graphs_of(device)->records) {
-		run(device, launch, arguments);
+		run(device, stream, launch, arguments);
 		return;
 	}
 	void *copy = malloc(size);
@@ -169,10 +227,12 @@ void emulated_launch(struct device *device, enum device_stream stream, const str
 void device_zero(struct device *device, enum device_stream stream, void *to, size_t bytes)
 {
 	const struct emulated_launch none = {.what = "clearing"};
-	if (graphs_of(device)->records)
+	if (graphs_of(device)->records) {
 		keep(device, stream, &none, to, bytes);
-	else
-		memset(to, 0, bytes);
+		return;
+	}
+	late_stream(stream);
+	memset(to, 0, bytes);
 }
 
 static void forget(struct graphs *graphs, size_t graph)
@@ -209,7 +269,7 @@ void device_replay(struct device *device, size_t graph)
 			if ((r->stream == first) != (pass == 0))
 				continue;
 			if (r->launch.run)
-				run(device, &r->launch, r->arguments);
+				run(device, r->stream, &r->launch, r->arguments);
 			else
 				memset(r->arguments, 0, r->bytes);
 		}
@@ -225,19 +285,32 @@ void device_forget(struct device *device)
 void device_mark(struct device *device, enum device_stream stream, size_t mark)
 {
 	(void)device;
-	(void)stream;
-	(void)mark;
+	late_mark(stream, mark);
 }
 
 void device_wait(struct device *device, enum device_stream stream, size_t mark)
 {
-	device_mark(device, stream, mark);
+	(void)device;
+	(void)stream;
+	late_wait(mark);
 }
 
-int device_finish(struct device *device, struct error *error)
+static int failed(const struct device *device, struct error *error)
 {
 	if (device->failure.code == CODE_OK)
 		return 0;
 	*error = device->failure;
 	return -1;
+}
+
+int device_reach(struct device *device, size_t mark, struct error *error)
+{
+	late_wait(mark);
+	return failed(device, error);
+}
+
+int device_finish(struct device *device, struct error *error)
+{
+	late_all();
+	return failed(device, error);
 }
