@@ -166,7 +166,7 @@ $(BUILD)/lib/recpipe/recpipe_cuda.so: $(cuda_sources:cuda/%.cu=$(BUILD)/cuda/%.o
 
 # The same sources for the C compiler, on a device that is emulated (cuda/launch.h), for the unit tests.
 emulated := $(BUILD)/librecpipe_emulated.a
-emulated_objects := $(patsubst cuda/%.cu,$(BUILD)/emulated/%.o,$(filter-out cuda/device.cu,$(cuda_sources))) \
+emulated_objects := $(patsubst cuda/%.cu,$(BUILD)/emulated/%.o,$(filter-out cuda/device.cu cuda/device_time.cu,$(cuda_sources))) \
                     $(patsubst cuda/%.c,$(BUILD)/emulated/%.o,$(wildcard cuda/*.c))
 
 # Fused multiply-adds by the processor: the library's cost forty times as much. As the CPU's sanitized kernels, those that

@@ -116,6 +116,7 @@ void device_close(struct device *device)
 	if (handles) {
 		device_use(device);
 		device_forget(device);
+		device_time_close(device);
 	}
 	for (size_t b = 0; b < device->block_count; b++)
 		cudaFree(device->blocks[b].at);

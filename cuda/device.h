@@ -36,7 +36,7 @@ struct device {
 	struct device_block blocks[DEVICE_BLOCKS_MAX]; /* all memory, freed by device_close */
 	size_t block_count, bytes;
 	struct device_block pinned[DEVICE_PINNED_MAX]; /* host memory, freed by device_close */
-	void *handles;            /* of the implementation */
+	void *handles, *times;    /* of the implementation */
 	struct error failure;     /* of queued work */
 };
 
@@ -91,6 +91,15 @@ void device_forget(struct device *device);               /* every graph */
 MUST_CHECK int device_reach(struct device *device, size_t mark, struct error *error);
 /* Waits for all that was queued. -1 with the first thing that went wrong. */
 MUST_CHECK int device_finish(struct device *device, struct error *error);
+
+/* Device time, for benches (timing.h): of all that STREAM_WORK does between the two, and, as `busy`, of its stretches
+ * between device_lap_begin and device_lap_end alone, which do nothing outside. With `hold` the stream waits so many seconds
+ * before, so that the host is ahead of it and the time is the device's own. */
+void device_time_begin(struct device *device, double hold);
+void device_lap_begin(struct device *device);
+void device_lap_end(struct device *device);
+MUST_CHECK int device_time_end(struct device *device, double *seconds, double *busy, struct error *error);
+void device_time_close(struct device *device); /* by device_close */
 
 /* error_set of the library, which the shared object does not have: it would bring half of it along. */
 int cuda_error(struct error *error, enum exit_code code, const char *format, ...) PRINTF_LIKE(3, 4);

@@ -20,7 +20,9 @@ int cuda_run_rounds(struct device *device, const struct rounds *rounds, struct e
 	size_t slot = 0, done = 0;
 	for (bool more = send_next(device, rounds, 0); more; slot = 1 - slot, done++) {
 		device_wait(device, STREAM_WORK, MARK_SENT + slot);
+		device_lap_begin(device);
 		rounds->work(rounds->context, slot);
+		device_lap_end(device);
 		device_mark(device, STREAM_WORK, MARK_WORKED + slot);
 		if (done > 0) {
 			if (device_reach(device, MARK_BROUGHT + 1 - slot, error) < 0)
