@@ -4,7 +4,8 @@
  *   NAME       ours   of the device's time, by events, the host being ahead; a line a span
  *   NAME.wall  ours   of the host's clock around spans one after the other
  *   NAME.busy  ours   share of the host's time that the device was at work
- *   NAME       fact   matrix_flop, plain_flop, bytes: a sample or pair takes at least (model_counts.h); its precision
+ *   NAME       fact   matrix_flop, plain_flop, bytes: a sample or pair takes at least (model_counts.h); precision;
+ *                     device; shape: kind, users, items and samples of a batch
  *   NAME       skip   why there is no figure
  *
  * With --share all sizes shrink, for a dry run on the emulated device. */
@@ -232,6 +233,9 @@ static int measure_row(struct bench *b, const char *precision, struct error *err
 	struct model_counts counts;
 	struct batch_counts batch;
 	fprintf(stderr, "%s: %s\n", b->name, b->backend->describe(b->state));
+	printf("%s\tfact\tshape\t-\t%s %u %u %u\n", b->name, model_kind_names[b->shape.kind], b->shape.users, b->shape.items,
+	       b->batch_groups * (1 + RATIO));
+	printf("%s\tfact\tdevice\t-\t%s\n", b->name, b->backend->describe(b->state));
 	if (b->batch_groups == 0) {
 		counts = count_ranking(&b->shape, b->shape.users, TOP);
 		print_counts(b, &counts, (double)b->shape.users * b->shape.items, precision);
