@@ -126,31 +126,20 @@ static bool is_pinned(const struct device *device, const void *from)
 	return false;
 }
 
-static void copy(enum device_stream stream, void *to, const void *from, size_t bytes, bool may_be_late)
-{
-	if (bytes > 0 && may_be_late && emulated_settings.late_copies) {
-		late_copy(stream, to, from, bytes);
-		return;
-	}
-	late_stream(stream);
-	if (bytes > 0)
-		memcpy(to, from, bytes);
-}
-
 void device_upload(struct device *device, enum device_stream stream, void *to, const void *from, size_t bytes)
 {
-	copy(stream, to, from, bytes, is_pinned(device, from));
+	late_copy(stream, to, from, bytes, emulated_settings.late && is_pinned(device, from));
 }
 
 void device_download(struct device *device, enum device_stream stream, void *to, const void *from, size_t bytes)
 {
 	(void)device;
-	copy(stream, to, from, bytes, true);
+	late_copy(stream, to, from, bytes, emulated_settings.late);
 }
 
 /* ---- launches, and graphs of them ---- */
 
-static void run(struct device *device, enum device_stream stream, const struct emulated_launch *launch, const void *arguments)
+static void run(struct device *device, const struct emulated_launch *launch, const void *arguments)
 {
 	void *shared = NULL;
 	if ((launch->shared_bytes > device->shared_limit && launch->shared_bytes > DEVICE_SHARED_PLAIN) || launch->blocks == 0)
@@ -161,7 +150,6 @@ static void run(struct device *device, enum device_stream stream, const struct e
 	emulated.shared = (float *)shared;
 	emulated.blocks = launch->blocks;
 	emulated.backwards = emulated_settings.backwards;
-	late_stream(stream);
 	const unsigned before = _mm_getcsr();
 	_mm_setcsr(before | 0x8040u); /* subnormals are flushed, as nvcc's -ftz does */
 	for (uint32_t turn = 0; turn < launch->blocks; turn++) {
@@ -210,29 +198,40 @@ static void keep(struct device *device, enum device_stream stream, const struct 
 		(struct recorded){.stream = stream, .launch = *launch, .arguments = arguments, .bytes = bytes};
 }
 
+struct late_launch {
+	struct device *device;
+	struct emulated_launch launch;
+	void *arguments;          /* owned */
+};
+
+static void run_late(void *what)
+{
+	struct late_launch *late = what;
+	run(late->device, &late->launch, late->arguments);
+	free(late->arguments);
+}
+
 void emulated_launch(struct device *device, enum device_stream stream, const struct emulated_launch *launch,
                      const void *arguments, size_t size)
 {
-	if (!graphs_of(device)->records) {
-		run(device, stream, launch, arguments);
-		return;
+	if (graphs_of(device)->records) {
+		keep(device, stream, launch, late_memory(arguments, size), size);
+	} else if (emulated_settings.late) {
+		const struct late_launch now = {device, *launch, late_memory(arguments, size)};
+		late_put(stream, run_late, late_memory(&now, sizeof now));
+	} else {
+		late_stream(stream);
+		run(device, launch, arguments);
 	}
-	void *copy = malloc(size);
-	if (!copy)
-		abort();
-	memcpy(copy, arguments, size);
-	keep(device, stream, launch, copy, size);
 }
 
 void device_zero(struct device *device, enum device_stream stream, void *to, size_t bytes)
 {
 	const struct emulated_launch none = {.what = "clearing"};
-	if (graphs_of(device)->records) {
+	if (graphs_of(device)->records)
 		keep(device, stream, &none, to, bytes);
-		return;
-	}
-	late_stream(stream);
-	memset(to, 0, bytes);
+	else
+		late_copy(stream, to, NULL, bytes, emulated_settings.late);
 }
 
 static void forget(struct graphs *graphs, size_t graph)
@@ -251,6 +250,7 @@ void device_record(struct device *device)
 void device_record_end(struct device *device, size_t graph)
 {
 	struct graphs *graphs = graphs_of(device);
+	late_all();
 	forget(graphs, graph);
 	memcpy(graphs->of[graph], graphs->of[DEVICE_GRAPHS], sizeof graphs->of[graph]);
 	graphs->counts[graph] = graphs->counts[DEVICE_GRAPHS];
@@ -259,7 +259,7 @@ void device_record_end(struct device *device, size_t graph)
 }
 
 /* Between the streams of a graph nothing says which one comes first: the tests have it both ways. */
-void device_replay(struct device *device, size_t graph)
+static void replay(struct device *device, size_t graph)
 {
 	const struct graphs *graphs = graphs_of(device);
 	const enum device_stream first = emulated_settings.ahead_last ? STREAM_WORK : STREAM_AHEAD;
@@ -269,15 +269,36 @@ void device_replay(struct device *device, size_t graph)
 			if ((r->stream == first) != (pass == 0))
 				continue;
 			if (r->launch.run)
-				run(device, r->stream, &r->launch, r->arguments);
+				run(device, &r->launch, r->arguments);
 			else
 				memset(r->arguments, 0, r->bytes);
 		}
 	emulated_settings.replays++;
 }
 
+struct late_replay {
+	struct device *device;
+	size_t graph;
+};
+
+static void replay_late(void *what)
+{
+	const struct late_replay *late = what;
+	replay(late->device, late->graph);
+}
+
+void device_replay(struct device *device, size_t graph)
+{
+	const struct late_replay now = {device, graph};
+	if (emulated_settings.late)
+		late_put(STREAM_WORK, replay_late, late_memory(&now, sizeof now));
+	else
+		replay(device, graph);
+}
+
 void device_forget(struct device *device)
 {
+	late_all();
 	for (size_t g = 0; g < DEVICE_GRAPHS; g++)
 		forget(graphs_of(device), g);
 }

@@ -9,7 +9,7 @@ struct emulated_settings {
 	size_t memory, pinned;    /* bytes of the device; that device_pin has at most */
 	bool backwards;           /* threads and blocks run in descending order */
 	bool ahead_last;          /* of graphs, what is on STREAM_AHEAD comes last instead of first */
-	bool late_copies;         /* downloads, and uploads from pinned memory, are made as late as can be: late.h */
+	bool late;                /* streams work as late as can be: late.h */
 	uint64_t launches, replays; /* so far */
 	size_t used;              /* bytes of the device that was last asked for or given back some */
 };

@@ -1,43 +1,77 @@
-/* Copies as late as can be: see late.h. One device at a time has them. */
+/* Work as late as can be: see late.h. One device at a time has such streams. */
 #include "late.h"
 
-enum { COPIES_MAX = 64 };
+enum { WORKS_MAX = 256 };
+
+struct work {
+	enum device_stream stream;
+	void (*do_it)(void *what);
+	void *what;
+};
+
+static struct work works[WORKS_MAX]; /* in the order in which they were queued */
+static size_t count;
+static struct {
+	enum device_stream stream;
+	size_t before;            /* works that were queued then */
+} marks[DEVICE_MARKS];
+
+/* Does the stream's works among the first `before`, and closes the gaps. */
+static void make(enum device_stream stream, size_t before)
+{
+	size_t kept = 0;
+	for (size_t w = 0; w < count; w++) {
+		if (works[w].stream != stream || w >= before) {
+			works[kept++] = works[w];
+			continue;
+		}
+		works[w].do_it(works[w].what);
+		free(works[w].what);
+		for (size_t m = 0; m < DEVICE_MARKS; m++)
+			marks[m].before -= marks[m].before > kept;
+	}
+	count = kept;
+}
+
+void late_put(enum device_stream stream, void (*do_it)(void *what), void *what)
+{
+	if (count == WORKS_MAX)
+		late_all();
+	works[count++] = (struct work){stream, do_it, what};
+}
+
+void *late_memory(const void *from, size_t size)
+{
+	void *memory = malloc(size);
+	if (!memory)
+		abort();
+	return memcpy(memory, from, size);
+}
 
 struct copy {
-	enum device_stream stream;
 	void *to;
 	const void *from;
 	size_t bytes;
 };
 
-static struct copy copies[COPIES_MAX]; /* in the order in which they were queued */
-static size_t count;
-static struct {
-	enum device_stream stream;
-	size_t before;            /* copies that were queued then */
-} marks[DEVICE_MARKS];
-
-/* Makes the stream's copies among the first `before`, and closes the gaps. */
-static void make(enum device_stream stream, size_t before)
+static void make_copy(void *what)
 {
-	size_t kept = 0;
-	for (size_t c = 0; c < count; c++) {
-		if (copies[c].stream == stream && c < before) {
-			memcpy(copies[c].to, copies[c].from, copies[c].bytes);
-			for (size_t m = 0; m < DEVICE_MARKS; m++)
-				marks[m].before -= marks[m].before > kept;
-		} else {
-			copies[kept++] = copies[c];
-		}
-	}
-	count = kept;
+	const struct copy *copy = what;
+	if (copy->bytes > 0 && copy->from)
+		memcpy(copy->to, copy->from, copy->bytes);
+	else if (copy->bytes > 0)
+		memset(copy->to, 0, copy->bytes);
 }
 
-void late_copy(enum device_stream stream, void *to, const void *from, size_t bytes)
+void late_copy(enum device_stream stream, void *to, const void *from, size_t bytes, bool late)
 {
-	if (count == COPIES_MAX)
-		abort();
-	copies[count++] = (struct copy){stream, to, from, bytes};
+	struct copy copy = {to, from, bytes};
+	if (late) {
+		late_put(stream, make_copy, late_memory(&copy, sizeof copy));
+		return;
+	}
+	late_stream(stream);
+	make_copy(&copy);
 }
 
 void late_stream(enum device_stream stream)

@@ -1,8 +1,7 @@
 /* Rankings and lists where the device's memory is short: by blocks of the catalogue and smaller rounds, to the same
- * lists; copies that run beside the work, made as late as can be; and what is told where nothing fits. */
+ * lists, also where streams work as late as can be; and what is told where nothing fits. */
 #include "cuda_rankings.h"
 #include "ranking.h"
-#include "rounds.h"
 
 /* ---- the plan ---- */
 
@@ -151,13 +150,13 @@ static void check_rooms(const struct setting *setting, size_t top, bool filtered
 
 static void test_blocks_of_the_catalogue_change_no_list(void)
 {
-	emulated_settings.late_copies = true;
+	emulated_settings.late = true;
 	for (size_t s = 0; s < COUNT_OF(settings); s++) {
 		check_rooms(&settings[s], 7, true);
 		check_rooms(&settings[s], 1, false);
 	}
 	check_rooms(&settings[1], settings[1].items + (size_t)5, true);
-	emulated_settings.late_copies = false;
+	emulated_settings.late = false;
 }
 
 static void test_what_would_fit_is_told(void)
@@ -252,113 +251,10 @@ static void check_lists(const struct setting *setting)
 
 static void test_rounds_of_lists_where_memory_is_short(void)
 {
-	emulated_settings.late_copies = true;
+	emulated_settings.late = true;
 	for (size_t s = 0; s < COUNT_OF(settings); s++)
 		check_lists(&settings[s]);
-	emulated_settings.late_copies = false;
-}
-
-/* ---- the overlap itself ---- */
-
-enum { ROUNDS = 5 };
-
-/* Rounds that send a number through the device and take it back; what goes wrong where one part does not wait. */
-struct overlap {
-	struct device device;
-	uint32_t *sent, *host;    /* [2]; [4] pinned: sent, brought */
-	uint32_t next, taken[ROUNDS];
-	size_t count;
-};
-
-static bool send_number(void *context, size_t slot)
-{
-	struct overlap *o = context;
-	if (o->next == ROUNDS)
-		return false;
-	o->host[slot] = 100 + o->next++;
-	device_upload(&o->device, STREAM_AHEAD, o->sent + slot, o->host + slot, sizeof *o->sent);
-	return true;
-}
-
-static void no_work(void *context, size_t slot)
-{
-	(void)context;
-	(void)slot;
-}
-
-static void bring_number(void *context, size_t slot)
-{
-	struct overlap *o = context;
-	device_download(&o->device, STREAM_AHEAD, o->host + 2 + slot, o->sent + slot, sizeof *o->sent);
-}
-
-static void take_number(void *context, size_t slot)
-{
-	struct overlap *o = context;
-	o->taken[o->count++] = o->host[2 + slot];
-}
-
-static void overlap_init(struct overlap *o, struct error *error)
-{
-	memset(o, 0, sizeof *o);
-	CHECK_OK(device_open(&o->device, 0, error), error);
-	o->sent = device_alloc(&o->device, 2, sizeof *o->sent, "numbers", error);
-	o->host = device_pin(&o->device, 4 * sizeof *o->host, "numbers", error);
-	if (!o->sent || !o->host)
-		abort();
-}
-
-static void test_rounds_take_turns(void)
-{
-	struct overlap o;
-	struct error error = {0};
-	const struct rounds rounds = {&o, send_number, no_work, bring_number, take_number};
-	emulated_settings.late_copies = true;
-	overlap_init(&o, &error);
-	CHECK_OK(cuda_run_rounds(&o.device, &rounds, &error), &error);
-	CHECK_EQUAL_U64(o.count, ROUNDS);
-	for (uint32_t i = 0; i < o.count; i++)
-		CHECK_EQUAL_U64(o.taken[i], 100 + i);
-	/* None at all. */
-	CHECK_OK(cuda_run_rounds(&o.device, &rounds, &error), &error);
-	CHECK_EQUAL_U64(o.count, ROUNDS);
-	/* A failure ends it, and is told. */
-	o.next = 0;
-	cuda_error(&o.device.failure, CODE_SYSTEM, "broken");
-	CHECK(cuda_run_rounds(&o.device, &rounds, &error) < 0);
-	CHECK_EQUAL_TEXT(error.message, "broken");
-	CHECK(o.count <= ROUNDS);
-	device_close(&o.device);
-	emulated_settings.late_copies = false;
-}
-
-/* The emulator finds out who does not wait: the tests above would fail. */
-static void test_late_copies_are_late(void)
-{
-	struct overlap o;
-	struct error error = {0};
-	emulated_settings.late_copies = true;
-	overlap_init(&o, &error);
-	o.host[0] = 1;
-	device_upload(&o.device, STREAM_AHEAD, o.sent, o.host, sizeof *o.sent);
-	device_mark(&o.device, STREAM_AHEAD, 0);
-	o.host[0] = 2; /* too early: the upload has not happened */
-	device_wait(&o.device, STREAM_WORK, 0);
-	CHECK_EQUAL_U64(o.sent[0], 2);
-	o.host[2] = 7;
-	device_download(&o.device, STREAM_AHEAD, o.host + 2, o.sent, sizeof *o.sent);
-	device_mark(&o.device, STREAM_AHEAD, 1);
-	device_download(&o.device, STREAM_AHEAD, o.host + 3, o.sent, sizeof *o.sent);
-	o.host[3] = 8;
-	CHECK_OK(device_reach(&o.device, 0, &error), &error); /* a mark before it */
-	CHECK_EQUAL_U64(o.host[2], 7);
-	CHECK_OK(device_reach(&o.device, 1, &error), &error);
-	CHECK_EQUAL_U64(o.host[2], 2);
-	CHECK_EQUAL_U64(o.host[3], 8);
-	CHECK_OK(device_finish(&o.device, &error), &error);
-	CHECK_EQUAL_U64(o.host[3], 2);
-	device_close(&o.device);
-	emulated_settings.late_copies = false;
+	emulated_settings.late = false;
 }
 
 int main(void)
@@ -373,7 +269,5 @@ int main(void)
 	RUN(test_blocks_of_the_catalogue_change_no_list);
 	RUN(test_what_would_fit_is_told);
 	RUN(test_rounds_of_lists_where_memory_is_short);
-	RUN(test_rounds_take_turns);
-	RUN(test_late_copies_are_late);
 	return check_done();
 }
