@@ -166,8 +166,8 @@ $(BUILD)/lib/recpipe/recpipe_cuda.so: $(cuda_sources:cuda/%.cu=$(BUILD)/cuda/%.o
 
 # The same sources for the C compiler, on a device that is emulated (cuda/launch.h), for the unit tests.
 emulated := $(BUILD)/librecpipe_emulated.a
-emulated_objects := $(patsubst cuda/%.cu,$(BUILD)/emulated/%.o,$(filter-out cuda/device.cu,$(cuda_sources))) \
-                    $(BUILD)/emulated/emulated.o
+emulated_objects := $(patsubst cuda/%.cu,$(BUILD)/emulated/%.o,$(filter-out cuda/device.cu cuda/device_time.cu,$(cuda_sources))) \
+                    $(patsubst cuda/%.c,$(BUILD)/emulated/%.o,$(wildcard cuda/*.c))
 
 # Fused multiply-adds by the processor: the library's cost forty times as much. As the CPU's sanitized kernels, those that
 # multiply have ASan alone.
@@ -231,7 +231,7 @@ check-includes: | $(after_deps) ## who includes whom, and every header compiles 
 	$(say) CHECK includes
 
 scripts := deps.sh pipeline.sh $(wildcard pipeline/*) .ci/run data/fetch tests/run tests/check-includes $(wildcard tests/*/run tests/*/*.sh tests/results/*) \
-           $(addprefix tests/bench/,compare counts machine profile scale table)
+           $(addprefix tests/bench/,compare counts gpu_run gpu_table machine profile scale table)
 lint: ## shellcheck, and clang-tidy where it is installed
 	shellcheck -x $(wildcard $(scripts))
 	shellcheck -s bash -e SC2034 $(wildcard tests/cli/*.bash)
@@ -282,9 +282,17 @@ bench-compare: ## this bench against an older one: OLD=old.json [NEW= TOLERANCE=
 bench-counts: all bench-programs ## instructions of the kernels by callgrind, into build/counts.tsv and .json
 	@tests/bench/counts -o $(BUILD)/counts.tsv -b $(BUILD) '$(BENCH)'
 
-bench-gpu: all $(BUILD)/bench/gpu ## speed of --device cuda into build/bench-gpu.tsv (DEVICE=cuda:1 BENCH=text: a part)
-	@{ printf 'name\tvalue\tunit\n'; RECPIPE_CUDA=$(abspath $(BUILD))/lib/recpipe/recpipe_cuda.so \
-		$(BUILD)/bench/gpu --device $(or $(DEVICE),cuda) $(if $(BENCH),--only '$(BENCH)'); } | tee $(BUILD)/bench-gpu.tsv
+# Where there is no nvcc, the ceilings are skipped, with the reason.
+gpu_ceilings := $(if $(cuda_object),$(BUILD)/bench/gpu_ceilings)
+$(BUILD)/bench/gpu_ceilings: tests/bench/gpu_ceilings.cu $(BUILD)/flags $(BUILD)/cuda/archs
+	$(say) NVCC $<
+	$(Q)mkdir -p $(@D)
+	$(Q)$(NVCC) -std=c++17 -O3 $(if $(WERROR),-Werror all-warnings -Xcompiler -Werror) -Xcompiler -Wall,-Wextra $(cuda_codes) \
+		-cudart static -o $@ $<
+
+gpu_bench := $(addprefix $(BUILD)/bench/,gpu stopwatch) $(gpu_ceilings) $(if $(DRY),$(BUILD)/emulated/recpipe_cuda.so)
+bench-gpu: all $(gpu_bench) ## speed of --device cuda into build/bench-gpu.tsv (BENCH=pattern DEVICE=cuda:1; DRY=1: emulated)
+	@tests/bench/gpu_run $(if $(DRY),-n) -b $(BUILD) $(if $(DEVICE),-d '$(DEVICE)') '$(BENCH)'
 
 bench-profile: all bench-programs ## where training spends its time, by function (perf; BENCH="1280 16384")
 	@tests/bench/profile -b $(BUILD) $(BENCH)

@@ -1,4 +1,4 @@
-/* The list of what a device has allocated: for a device and for the emulated one alike. */
+/* The lists of what a device has allocated: for a device and for the emulated one alike. */
 #include "device.h"
 
 void device_list(struct device *device, void *block, size_t bytes)
@@ -18,4 +18,12 @@ bool device_unlist(struct device *device, const void *block)
 			return true;
 		}
 	return false;
+}
+
+struct device_block *device_pinned(struct device *device, const void *block)
+{
+	for (size_t p = 0; p < DEVICE_PINNED_MAX; p++)
+		if (device->pinned[p].at == block)
+			return &device->pinned[p];
+	return NULL;
 }

@@ -116,9 +116,13 @@ void device_close(struct device *device)
 	if (handles) {
 		device_use(device);
 		device_forget(device);
+		device_time_close(device);
 	}
 	for (size_t b = 0; b < device->block_count; b++)
 		cudaFree(device->blocks[b].at);
+	for (size_t p = 0; p < DEVICE_PINNED_MAX; p++)
+		if (device->pinned[p].at)
+			cudaFreeHost(device->pinned[p].at);
 	for (int s = 0; handles && s < DEVICE_STREAMS; s++)
 		if (handles->streams[s])
 			cudaStreamDestroy(handles->streams[s]);
@@ -148,6 +152,38 @@ void device_release(struct device *device, void *block)
 {
 	if (device_unlist(device, block))
 		cudaFree(block);
+}
+
+size_t device_room(const struct device *device)
+{
+	size_t free_bytes = 0, all_bytes = 0;
+	(void)device;
+	cudaMemGetInfo(&free_bytes, &all_bytes);
+	return free_bytes;
+}
+
+void *device_pin(struct device *device, size_t bytes, const char *what, struct error *error)
+{
+	struct device_block *const place = device_pinned(device, NULL);
+	void *block = NULL;
+	if (!place || cudaHostAlloc(&block, bytes > 0 ? bytes : 1, cudaHostAllocDefault) != cudaSuccess) {
+		(void)cudaGetLastError();
+		cuda_error(error, CODE_SYSTEM, "out of memory: %s needs %.1f MiB of the host's that stay where they are", what,
+		           (double)bytes / 1048576.0);
+		return NULL;
+	}
+	place->at = block;
+	place->bytes = bytes;
+	return block;
+}
+
+void device_unpin(struct device *device, void *pinned)
+{
+	struct device_block *const place = pinned ? device_pinned(device, pinned) : NULL;
+	if (place) {
+		cudaFreeHost(pinned);
+		place->at = NULL;
+	}
 }
 
 void device_upload(struct device *device, enum device_stream stream, void *to, const void *from, size_t bytes)
@@ -211,12 +247,24 @@ void device_forget(struct device *device)
 	}
 }
 
-int device_finish(struct device *device, struct error *error)
+static int failed(const struct device *device, struct error *error)
 {
-	for (int s = 0; s < DEVICE_STREAMS && device->failure.code == CODE_OK; s++)
-		device_check(device, cudaStreamSynchronize(device_stream(device, (enum device_stream)s)), "running");
 	if (device->failure.code == CODE_OK)
 		return 0;
 	*error = device->failure;
 	return -1;
+}
+
+int device_reach(struct device *device, size_t mark, struct error *error)
+{
+	device_check(device, cudaEventSynchronize(handles_of(device)->marks[mark]), "running");
+	return failed(device, error);
+}
+
+/* After a failure as well: nothing may still be written to memory that is freed next. */
+int device_finish(struct device *device, struct error *error)
+{
+	for (int s = 0; s < DEVICE_STREAMS; s++)
+		device_check(device, cudaStreamSynchronize(device_stream(device, (enum device_stream)s)), "running");
+	return failed(device, error);
 }

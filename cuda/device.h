@@ -11,9 +11,10 @@
 extern "C" {
 #endif
 
-enum { DEVICE_BLOCKS_MAX = 192, DEVICE_SHARED_PLAIN = 48 * 1024, DEVICE_NAME_SIZE = 256 };
+enum { DEVICE_BLOCKS_MAX = 192, DEVICE_PINNED_MAX = 4, DEVICE_SHARED_PLAIN = 48 * 1024, DEVICE_NAME_SIZE = 256 };
 
-/* Training and scoring go by STREAM_WORK; the next batch is drawn and indexed by STREAM_AHEAD. */
+/* Training and scoring go by STREAM_WORK; the next batch is drawn and indexed by STREAM_AHEAD, and rounds of scoring come
+ * and go by it (rounds.cu). */
 enum device_stream { STREAM_WORK, STREAM_AHEAD, DEVICE_STREAMS };
 
 /* Marks in a stream that another one can wait for. */
@@ -34,7 +35,8 @@ struct device {
 	char name[DEVICE_NAME_SIZE];
 	struct device_block blocks[DEVICE_BLOCKS_MAX]; /* all memory, freed by device_close */
 	size_t block_count, bytes;
-	void *handles;            /* of the implementation */
+	struct device_block pinned[DEVICE_PINNED_MAX]; /* host memory, freed by device_close */
+	void *handles, *times;    /* of the implementation */
 	struct error failure;     /* of queued work */
 };
 
@@ -49,17 +51,28 @@ void device_use(struct device *device);
 MUST_CHECK void *device_alloc(struct device *device, size_t count, size_t size, const char *what, struct error *error);
 void device_release(struct device *device, void *block); /* NULL is fine */
 
+/* Bytes that are free now, about: blocks take a little more than was asked for. */
+size_t device_room(const struct device *device);
+
+/* Host memory that copies are made from and to while the host goes on; every other copy may hold it up (CUDA's "API
+ * synchronization behavior"). What is uploaded from it must stay until a mark behind the upload is reached. NULL with
+ * CODE_SYSTEM. */
+MUST_CHECK void *device_pin(struct device *device, size_t bytes, const char *what, struct error *error);
+void device_unpin(struct device *device, void *pinned); /* NULL is fine */
+
 /* Of device_alloc and device_release: puts a block on the device's list, which has room; takes it off, false when it is not
  * there. */
 void device_list(struct device *device, void *block, size_t bytes);
 bool device_unlist(struct device *device, const void *block);
+/* Of device_pin and device_unpin: the place of a pinned block, or, for NULL, a free one. NULL when there is none. */
+struct device_block *device_pinned(struct device *device, const void *block);
 
 /* The error of device_alloc. */
 void device_full(const struct device *device, size_t count, size_t size, size_t free_bytes, const char *what,
                  struct error *error);
 
-/* Queued, in order with the stream's kernels. Host memory of uploads may be used again at once; that of downloads is
- * filled when device_finish has returned. */
+/* Queued, in order with the stream's kernels. Host memory of uploads, unless it is pinned, may be used again at once; that
+ * of downloads is filled when device_finish, or device_reach of a mark behind them, has returned. */
 void device_upload(struct device *device, enum device_stream stream, void *to, const void *from, size_t bytes);
 void device_download(struct device *device, enum device_stream stream, void *to, const void *from, size_t bytes);
 void device_zero(struct device *device, enum device_stream stream, void *to, size_t bytes);
@@ -74,8 +87,19 @@ void device_record_end(struct device *device, size_t graph);
 void device_replay(struct device *device, size_t graph); /* on STREAM_WORK */
 void device_forget(struct device *device);               /* every graph */
 
+/* Waits for a mark. -1 with the first thing that went wrong so far. */
+MUST_CHECK int device_reach(struct device *device, size_t mark, struct error *error);
 /* Waits for all that was queued. -1 with the first thing that went wrong. */
 MUST_CHECK int device_finish(struct device *device, struct error *error);
+
+/* Device time, for benches (timing.h): of all that STREAM_WORK does between the two, and, as `busy`, of its stretches
+ * between device_lap_begin and device_lap_end alone, which do nothing outside. With `hold` the stream waits so many seconds
+ * before, so that the host is ahead of it and the time is the device's own. */
+void device_time_begin(struct device *device, double hold);
+void device_lap_begin(struct device *device);
+void device_lap_end(struct device *device);
+MUST_CHECK int device_time_end(struct device *device, double *seconds, double *busy, struct error *error);
+void device_time_close(struct device *device); /* by device_close */
 
 /* error_set of the library, which the shared object does not have: it would bring half of it along. */
 int cuda_error(struct error *error, enum exit_code code, const char *format, ...) PRINTF_LIKE(3, 4);

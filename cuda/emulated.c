@@ -3,6 +3,7 @@
  * IEEE's with explicit fused multiply-adds, subnormal numbers flushed. */
 #include "emulated.h"
 
+#include "late.h"
 #include "launch.h"
 
 #if defined(__x86_64__)
@@ -17,7 +18,7 @@ static bool has_fused_multiply_add(void) { return true; }
 #endif
 
 struct emulated emulated;
-struct emulated_settings emulated_settings = {.shared_limit = 96 * 1024, .memory = SIZE_MAX};
+struct emulated_settings emulated_settings = {.shared_limit = 96 * 1024, .memory = SIZE_MAX, .pinned = SIZE_MAX};
 
 int device_probe(int number, struct error *error)
 {
@@ -45,11 +46,14 @@ void device_use(struct device *device)
 
 void device_close(struct device *device)
 {
+	late_all();
 	if (device->handles)
 		device_forget(device);
 	free(device->handles);
 	for (size_t b = 0; b < device->block_count; b++)
 		free(device->blocks[b].at);
+	for (size_t p = 0; p < DEVICE_PINNED_MAX; p++)
+		free(device->pinned[p].at);
 	memset(device, 0, sizeof *device);
 }
 
@@ -69,26 +73,68 @@ void *device_alloc(struct device *device, size_t count, size_t size, const char 
 	}
 	memset(block, 0xff, bytes); /* NaN, and numbers of nothing */
 	device_list(device, block, bytes);
+	emulated_settings.used = device->bytes;
 	return block;
 }
 
 void device_release(struct device *device, void *block)
 {
+	late_all();
 	if (device_unlist(device, block))
 		free(block);
+	emulated_settings.used = device->bytes;
+}
+
+size_t device_room(const struct device *device)
+{
+	return emulated_settings.memory - device->bytes;
+}
+
+void *device_pin(struct device *device, size_t bytes, const char *what, struct error *error)
+{
+	struct device_block *const place = device_pinned(device, NULL);
+	void *block = NULL;
+	if (!place || bytes > emulated_settings.pinned || posix_memalign(&block, 64, bytes + 1) != 0) {
+		cuda_error(error, CODE_SYSTEM, "out of memory: %s needs %.1f MiB of the host's that stay where they are", what,
+		           (double)bytes / 1048576.0);
+		return NULL;
+	}
+	memset(block, 0xff, bytes);
+	place->at = block;
+	place->bytes = bytes;
+	return block;
+}
+
+void device_unpin(struct device *device, void *pinned)
+{
+	struct device_block *const place = pinned ? device_pinned(device, pinned) : NULL;
+	late_all();
+	if (!place)
+		return;
+	free(pinned);
+	place->at = NULL;
+}
+
+static bool is_pinned(const struct device *device, const void *from)
+{
+	const uintptr_t at = (uintptr_t)from;
+	for (size_t p = 0; p < DEVICE_PINNED_MAX; p++) {
+		const uintptr_t begin = (uintptr_t)device->pinned[p].at;
+		if (begin && at >= begin && at - begin < device->pinned[p].bytes)
+			return true;
+	}
+	return false;
 }
 
 void device_upload(struct device *device, enum device_stream stream, void *to, const void *from, size_t bytes)
 {
-	(void)device;
-	(void)stream;
-	if (bytes > 0)
-		memcpy(to, from, bytes);
+	late_copy(stream, to, from, bytes, emulated_settings.late && is_pinned(device, from));
 }
 
 void device_download(struct device *device, enum device_stream stream, void *to, const void *from, size_t bytes)
 {
-	device_upload(device, stream, to, from, bytes);
+	(void)device;
+	late_copy(stream, to, from, bytes, emulated_settings.late);
 }
 
 /* ---- launches, and graphs of them ---- */
@@ -152,18 +198,31 @@ static void keep(struct device *device, enum device_stream stream, const struct 
 		(struct recorded){.stream = stream, .launch = *launch, .arguments = arguments, .bytes = bytes};
 }
 
+struct late_launch {
+	struct device *device;
+	struct emulated_launch launch;
+	void *arguments;          /* owned */
+};
+
+static void run_late(void *what)
+{
+	struct late_launch *late = what;
+	run(late->device, &late->launch, late->arguments);
+	free(late->arguments);
+}
+
 void emulated_launch(struct device *device, enum device_stream stream, const struct emulated_launch *launch,
                      const void *arguments, size_t size)
 {
-	if (!graphs_of(device)->records) {
+	if (graphs_of(device)->records) {
+		keep(device, stream, launch, late_memory(arguments, size), size);
+	} else if (emulated_settings.late) {
+		const struct late_launch now = {device, *launch, late_memory(arguments, size)};
+		late_put(stream, run_late, late_memory(&now, sizeof now));
+	} else {
+		late_stream(stream);
 		run(device, launch, arguments);
-		return;
 	}
-	void *copy = malloc(size);
-	if (!copy)
-		abort();
-	memcpy(copy, arguments, size);
-	keep(device, stream, launch, copy, size);
 }
 
 void device_zero(struct device *device, enum device_stream stream, void *to, size_t bytes)
@@ -172,7 +231,7 @@ void device_zero(struct device *device, enum device_stream stream, void *to, siz
 	if (graphs_of(device)->records)
 		keep(device, stream, &none, to, bytes);
 	else
-		memset(to, 0, bytes);
+		late_copy(stream, to, NULL, bytes, emulated_settings.late);
 }
 
 static void forget(struct graphs *graphs, size_t graph)
@@ -191,6 +250,7 @@ void device_record(struct device *device)
 void device_record_end(struct device *device, size_t graph)
 {
 	struct graphs *graphs = graphs_of(device);
+	late_all();
 	forget(graphs, graph);
 	memcpy(graphs->of[graph], graphs->of[DEVICE_GRAPHS], sizeof graphs->of[graph]);
 	graphs->counts[graph] = graphs->counts[DEVICE_GRAPHS];
@@ -199,7 +259,7 @@ void device_record_end(struct device *device, size_t graph)
 }
 
 /* Between the streams of a graph nothing says which one comes first: the tests have it both ways. */
-void device_replay(struct device *device, size_t graph)
+static void replay(struct device *device, size_t graph)
 {
 	const struct graphs *graphs = graphs_of(device);
 	const enum device_stream first = emulated_settings.ahead_last ? STREAM_WORK : STREAM_AHEAD;
@@ -216,8 +276,29 @@ void device_replay(struct device *device, size_t graph)
 	emulated_settings.replays++;
 }
 
+struct late_replay {
+	struct device *device;
+	size_t graph;
+};
+
+static void replay_late(void *what)
+{
+	const struct late_replay *late = what;
+	replay(late->device, late->graph);
+}
+
+void device_replay(struct device *device, size_t graph)
+{
+	const struct late_replay now = {device, graph};
+	if (emulated_settings.late)
+		late_put(STREAM_WORK, replay_late, late_memory(&now, sizeof now));
+	else
+		replay(device, graph);
+}
+
 void device_forget(struct device *device)
 {
+	late_all();
 	for (size_t g = 0; g < DEVICE_GRAPHS; g++)
 		forget(graphs_of(device), g);
 }
@@ -225,19 +306,32 @@ void device_forget(struct device *device)
 void device_mark(struct device *device, enum device_stream stream, size_t mark)
 {
 	(void)device;
-	(void)stream;
-	(void)mark;
+	late_mark(stream, mark);
 }
 
 void device_wait(struct device *device, enum device_stream stream, size_t mark)
 {
-	device_mark(device, stream, mark);
+	(void)device;
+	(void)stream;
+	late_wait(mark);
 }
 
-int device_finish(struct device *device, struct error *error)
+static int failed(const struct device *device, struct error *error)
 {
 	if (device->failure.code == CODE_OK)
 		return 0;
 	*error = device->failure;
 	return -1;
+}
+
+int device_reach(struct device *device, size_t mark, struct error *error)
+{
+	late_wait(mark);
+	return failed(device, error);
+}
+
+int device_finish(struct device *device, struct error *error)
+{
+	late_all();
+	return failed(device, error);
 }

@@ -133,11 +133,23 @@ struct interactions_copy {
 	uint32_t *item_ids;
 };
 
+/* A round of pairs, on the device and, pinned, on the host. */
+struct list_slot {
+	uint32_t *users, *slots, *items;
+	float *scores;
+	uint32_t *host_users, *host_slots, *host_items;
+	float *host_scores;
+	size_t first, pairs;
+	uint32_t user_count;
+};
+
 struct scoring {
 	bool current;             /* item_parts are of the parameters */
-	float *item_parts;        /* [items][width] */
-	uint32_t *users, *slots, *items; /* of a round of pairs */
-	float *user_parts, *queries, *scores; /* NULL until lists are scored */
+	float *item_parts;        /* [items][width]; NULL: not made yet, or too large for the device */
+	struct list_slot lists[2];
+	size_t pairs;             /* of a round at most; 0 until lists are scored */
+	float *user_parts, *queries;
+	float *round_parts;       /* [pairs][width], where item_parts are too large */
 };
 
 struct backend_state {
@@ -236,10 +248,15 @@ void cuda_step_dense(struct backend_state *state, const struct step *step);
 void cuda_step_table(struct backend_state *state, const struct table *table, float *gradients, uint32_t fixed,
                      const struct step *step);
 
-/* train.cu, score.cu, top.cu */
+/* train.cu, score.cu, ranking.cu */
 int cuda_train(struct backend_state *state, const struct train_span *span, struct train_result *result,
                struct error *error);
+/* All items' halves of the first layer; bytes that they would still take, 0 when they are there or there is no tower. */
+size_t cuda_item_parts_bytes(const struct backend_state *state);
 MUST_CHECK int cuda_score_items(struct backend_state *state, struct error *error);
+/* The tower's scores with `item_parts` in the place of all items'. */
+void cuda_score_tower_of(struct backend_state *state, float *item_parts, const float *user_parts, const uint32_t *user_slots,
+                         const uint32_t *items, uint32_t first_item, uint32_t items_a_user, uint32_t pairs, float *scores);
 int cuda_score_lists(struct backend_state *state, const struct score_lists *lists, struct error *error);
 int cuda_score_top(struct backend_state *state, const struct score_top *request, struct error *error);
 

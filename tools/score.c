@@ -5,7 +5,11 @@
 #include "progress.h"
 #include "scorer.h"
 
-enum { LISTS_AT_ONCE = 4096 };
+enum {
+	LISTS_AT_ONCE = 4096,
+	/* Of a device, which works ahead of the host within one request alone: */
+	LISTS_OF_DEVICE = 1 << 16, ENTRIES_OF_DEVICE = 1 << 22,
+};
 
 struct options {
 	const char *model, *similarity, *device, *isa, *out, *truth, *users;
@@ -93,6 +97,7 @@ struct run {
 	uint32_t *users;
 	size_t user_count;
 	struct list *lists;
+	size_t at_once;           /* of them */
 	struct output output;
 	struct stream_writer writer;
 	struct progress progress;
@@ -206,7 +211,7 @@ static int filter_lists(struct run *run, struct stream_reader *reader, struct er
 		return -1;
 	for (int more = 1; more;) {
 		size_t count = 0;
-		while (count < LISTS_AT_ONCE && (more = list_read(reader, &run->info, &run->lists[count], error)) > 0)
+		while (count < run->at_once && (more = list_read(reader, &run->info, &run->lists[count], error)) > 0)
 			count++;
 		if (more < 0 || scorer_lists(&run->scorer, run->lists, count, error) < 0 ||
 		    write_lists(run, count, error) < 0)
@@ -315,8 +320,8 @@ static int score_catalogue(struct run *run, struct error *error)
 		.top = (size_t)run->options->top,
 	};
 	progress_start(&run->progress, "users", run->user_count, run->options->quiet);
-	for (size_t at = 0; at < run->user_count; at += LISTS_AT_ONCE) {
-		size_t count = run->user_count - at < LISTS_AT_ONCE ? run->user_count - at : LISTS_AT_ONCE;
+	for (size_t at = 0; at < run->user_count; at += run->at_once) {
+		size_t count = run->user_count - at < run->at_once ? run->user_count - at : run->at_once;
 		if (scorer_top(&run->scorer, &ranking, run->users + at, run->lists, count, error) < 0 ||
 		    write_lists(run, count, error) < 0)
 			return -1;
@@ -326,9 +331,21 @@ static int score_catalogue(struct run *run, struct error *error)
 	return 0;
 }
 
+static int prepare_lists(struct run *run, struct error *error)
+{
+	const struct backend *backend = run->scorer.backend;
+	run->at_once = LISTS_AT_ONCE;
+	if (run->options->all_items && backend && backend != &backend_cpu && run->options->top > 0) {
+		const size_t fitting = (size_t)ENTRIES_OF_DEVICE / (size_t)run->options->top;
+		run->at_once = fitting < LISTS_AT_ONCE ? LISTS_AT_ONCE : fitting < LISTS_OF_DEVICE ? fitting : LISTS_OF_DEVICE;
+	}
+	run->lists = mem_alloc_zero(run->at_once, sizeof *run->lists, error);
+	return run->lists ? 0 : -1;
+}
+
 static void release(struct run *run)
 {
-	for (size_t l = 0; run->lists && l < LISTS_AT_ONCE; l++)
+	for (size_t l = 0; run->lists && l < run->at_once; l++)
 		list_release(&run->lists[l]);
 	mem_free(run->lists);
 	mem_free(run->users);
@@ -357,8 +374,7 @@ int main(int argc, char **argv)
 		return error_report(&error);
 	if (operands.count)
 		run.lists_path = operands.items[0];
-	run.lists = mem_alloc_zero(LISTS_AT_ONCE, sizeof *run.lists, &error);
-	int result = run.lists ? open_scorer(&run, &error) : -1;
+	int result = open_scorer(&run, &error) < 0 ? -1 : prepare_lists(&run, &error);
 	if (result == 0)
 		result = options.all_items ? score_catalogue(&run, &error) : score_stream(&run, &error);
 	if (result == 0)
