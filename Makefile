@@ -169,6 +169,13 @@ emulated := $(BUILD)/librecpipe_emulated.a
 emulated_objects := $(patsubst cuda/%.cu,$(BUILD)/emulated/%.o,$(filter-out cuda/device.cu,$(cuda_sources))) \
                     $(BUILD)/emulated/emulated.o
 
+# The same again, watched (cuda/watch.h): kernels are instrumented for races, by a runtime of our own.
+watched := $(BUILD)/watched
+watched_objects := $(emulated_objects:$(BUILD)/emulated/%=$(watched)/%) $(watched)/watch.o $(watched)/watch_memory.o
+watched_tests := $(patsubst tests/unit/%.c,$(watched)/unit/%,$(wildcard tests/unit/test_cuda_*.c tests/unit/test_watch*.c))
+watched_flags := -DWATCHED -Icuda -Itests/unit -mfma
+instrumented := -O1 -fsanitize=thread
+
 # Fused multiply-adds by the processor: the library's cost forty times as much. As the CPU's sanitized kernels, those that
 # multiply have ASan alone.
 $(addprefix $(BUILD)/emulated/,adam.o factors.o rows.o segment.o tower.o): private emulated_flags = -mfma \
@@ -198,6 +205,33 @@ $(BUILD)/unit/test_cuda%: tests/unit/test_cuda%.c $(library) $(emulated)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(FLAGS) -Itests/unit -Icuda -MMD -MP -MF $@.d -o $@ $< $(library) $(emulated) $(LIBS)
 
+$(watched)/%.o: cuda/%.cu $(BUILD)/flags
+	$(say) CC '$< (watched)'
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(watched_flags) $(instrumented) -MMD -MP -c -o $@ -x c $<
+
+$(watched)/%.o: cuda/%.c $(BUILD)/flags
+	$(say) CC '$< (watched)'
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(watched_flags) -MMD -MP -c -o $@ $<
+
+# The tests hold kernels of their own, which are instrumented as well, but for the program that they are linked to.
+$(watched)/unit/%.o: tests/unit/%.c $(BUILD)/flags
+	$(say) CC '$< (watched)'
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(watched_flags) $(if $(filter test_watch%,$*),$(instrumented)) -MMD -MP -c -o $@ $<
+
+$(watched)/unit/%: $(watched)/unit/%.o $(watched_objects) $(library)
+	$(say) LD $@
+	$(Q)$(CC) $(CFLAGS) $(FLAGS) -o $@ $^ $(LIBS)
+
+.SECONDARY: $(watched_objects) $(watched_tests:%=%.o)
+.PHONY: races watched-tests
+watched-tests: $(watched_tests)
+races: ## the CUDA backend's tests on a device that is emulated and watched for races and unwritten memory
+	@$(MAKE) --no-print-directory $(jobs) watched-tests
+	@tests/run -k '^test_' $(watched)
+
 test-gpu: ## the CUDA backend's tests on this machine's device (REQUIRE_CUDA=1: no device is a failure)
 	@$(MAKE) --no-print-directory $(jobs) all unit-tests
 	@RECPIPE_TEST_DEVICE=cuda RECPIPE_CUDA=$(abspath $(BUILD))/lib/recpipe/recpipe_cuda.so \
@@ -206,7 +240,7 @@ test-gpu: ## the CUDA backend's tests on this machine's device (REQUIRE_CUDA=1: 
 .PHONY: unit-tests
 unit-tests: $(unit_tests) $(BUILD)/emulated/recpipe_cuda.so ## build the unit tests
 
--include $(wildcard $(BUILD)/cuda/*.d $(BUILD)/emulated/*.d $(BUILD)/common/*.d $(BUILD)/bin/*.d $(BUILD)/unit/*.d $(BUILD)/bench/*.d)
+-include $(wildcard $(BUILD)/cuda/*.d $(BUILD)/emulated/*.d $(watched)/*.d $(watched)/unit/*.d $(BUILD)/common/*.d $(BUILD)/bin/*.d $(BUILD)/unit/*.d $(BUILD)/bench/*.d)
 
 # ---- packages ----
 
