@@ -66,18 +66,18 @@ static void describe_place(char *text, const void *at)
 	const struct watch_room_of *room = at ? watch_room_at(at) : NULL;
 	if (room)
 		snprintf(text, TEXT, ": %s + %td bytes of %zu", room->what, (const char *)at - room->at, room->bytes);
-	else
-		snprintf(text, TEXT, at ? ": %p" : "", at);
+	else if (at)
+		snprintf(text, TEXT, ": %p", at);
 }
 
 void watch_find(const char *what, const void *at, const struct watch_record *by, const void *code)
 {
 	char self[TEXT] = "", other[TEXT] = "", place[TEXT] = "", line[80] = "", all[sizeof watch_findings.first];
+	struct device *const device = watch_now.device;
 	Dl_info info;
+	watch_now.device = NULL; /* what follows is the host's */
 	watch_findings.count++;
-	if (!is_new(code))
-		return;
-	if (watch_now.device)
+	if (device)
 		describe(self, watch_now.moment, watch_now.thread);
 	if (by)
 		describe(other, by->moment, by->thread);
@@ -87,10 +87,8 @@ void watch_find(const char *what, const void *at, const struct watch_record *by,
 	snprintf(all, sizeof all, "%s%s%s%s%s%s%s", self, self[0] ? " " : "", what, by ? " by " : "", other, place, line);
 	if (!watch_findings.first[0])
 		memcpy(watch_findings.first, all, sizeof all);
-	if (!watch_findings.quiet)
+	if (!watch_findings.quiet && is_new(code))
 		fprintf(stderr, "watch: %s\n", all);
-	struct device *const device = watch_now.device;
-	watch_now.device = NULL; /* what follows is the host's */
 	if (device)
 		cuda_error(&device->failure, CODE_BUG, "%.400s", all);
 	watch_now.device = device;

@@ -34,8 +34,8 @@ struct watch_room_of {
 	const char *what;
 };
 
-/* Counts and prints a finding of the thread that is running: it does `what` to `at` (NULL: nothing), `by` whom it is done
- * to as well (NULL: nobody). Of each `code`, the address of the access, there is one; NULL: always. */
+/* Counts a finding of the thread that is running: it does `what` to `at` (NULL: nothing), `by` whom it is done to as well
+ * (NULL: nobody). Of each `code`, the address of the access, the first is printed; NULL: all. */
 void watch_find(const char *what, const void *at, const struct watch_record *by, const void *code);
 
 /* The room that an address lies in, or NULL; whether it lies where kernels keep their own variables. */

@@ -131,7 +131,7 @@ void watch_leave_room(void *at, const uint32_t *host)
 
 /* ---- what comes before what ---- */
 
-static bool comes_before(const struct watch_record *r, uint32_t actor)
+static inline bool comes_before(const struct watch_record *r, uint32_t actor)
 {
 	const struct watch_now *now = &watch_now;
 	if (r->moment < now->operation)
@@ -142,7 +142,7 @@ static bool comes_before(const struct watch_record *r, uint32_t actor)
 }
 
 /* Adds the thread that is running to a record of its own operation, or begins a new one. */
-static void note_touch(struct watch_record *r, bool atomic)
+static inline void note_touch(struct watch_record *r, bool atomic)
 {
 	const struct watch_now *now = &watch_now;
 	const bool goes_on = r->moment >= now->operation && r->atomic == atomic;
@@ -156,12 +156,16 @@ static void note_touch(struct watch_record *r, bool atomic)
 
 enum { READS = 1, WRITES = 2, IS_ATOMIC = 4 };
 
-static void touch_first(const void *at, unsigned how, const void *code)
+/* False where there is no memory. */
+static bool touch_first(const void *at, unsigned how, const void *code)
 {
-	if (!watch_room_at(at))
+	if (!watch_room_at(at)) {
 		watch_find(how & WRITES ? "writes where nothing was allocated" : "reads where nothing was allocated", at, NULL, code);
-	else if (how & READS)
+		return false;
+	}
+	if (how & READS)
 		watch_find("reads what was never written", at, NULL, code);
+	return true;
 }
 
 /* Shared memory begins anew with every block. */
@@ -174,13 +178,13 @@ static void forget_blocks(struct cell *cell)
 			cell->reads[a].moment = 0;
 }
 
-static void touch_cell(struct cell *cell, const void *at, unsigned how, const void *code)
+static inline void touch_cell(struct cell *cell, const void *at, unsigned how, const void *code)
 {
 	if ((const char *)at < arena.base + SHARED_BYTES)
 		forget_blocks(cell);
-	if (cell->write.moment == 0)
-		touch_first(at, how, code);
-	else if (!comes_before(&cell->write, cell->write.actor) && !(how & IS_ATOMIC && cell->write.atomic))
+	if (cell->write.moment == 0 && !touch_first(at, how, code))
+		return;
+	if (cell->write.moment > 0 && !comes_before(&cell->write, cell->write.actor) && !(how & IS_ATOMIC && cell->write.atomic))
 		watch_find(how & WRITES ? "writes what is written at the same time" : "reads what is written at the same time", at,
 		           &cell->write, code);
 	if (!(how & WRITES)) {
@@ -197,29 +201,39 @@ static void touch_cell(struct cell *cell, const void *at, unsigned how, const vo
 static void touch_word(size_t word, const char *from, const char *to, unsigned how, const void *code)
 {
 	struct cell *cell = &arena.words[word], *bytes = &arena.bytes[word * WORD];
-	if (to - from == WORD && !cell->write.split) {
-		touch_cell(cell, from, how, code);
-		return;
-	}
 	for (size_t b = 0; b < WORD && !cell->write.split; b++)
 		bytes[b] = *cell;
 	cell->write.split = true;
 	for (const char *at = from; at < to; at++)
 		touch_cell(&arena.bytes[at - arena.base], at, how, code);
-	note_touch(how & WRITES ? &cell->write : &cell->reads[watch_now.actor], false); /* for is_at_rest */
+	if (watch_room_at(from))
+		note_touch(how & WRITES ? &cell->write : &cell->reads[watch_now.actor], false); /* for is_at_rest */
 }
 
-static void touch(const void *what, size_t bytes, unsigned how, const void *code)
+/* No memory of the device's, or nobody of it. */
+static void touch_elsewhere(const char *at, const void *code)
+{
+	if (!watch_now.device)
+		watch_find("the host touches memory of the device", at, NULL, code);
+	else if (!watch_is_private(at))
+		watch_find("touches memory that is not the device's", at, NULL, code);
+}
+
+static inline void touch(const void *what, size_t bytes, unsigned how, const void *code)
 {
 	const char *at = what, *const end = at + bytes;
 	const size_t offset = (size_t)at - (size_t)arena.base;
-	if (offset >= arena.size) {
-		if (watch_now.device && !watch_is_private(at))
-			watch_find("touches memory that is not the device's", at, NULL, code);
+	if (offset >= arena.size || !watch_now.device) {
+		if (offset < arena.size || watch_now.device)
+			touch_elsewhere(at, code);
 		return;
 	}
-	if (!watch_now.device) {
-		watch_find("the host touches memory of the device", at, NULL, code);
+	if (bytes % WORD == 0 && offset % WORD == 0) {
+		for (size_t word = offset / WORD; at < end; word++, at += WORD)
+			if (arena.words[word].write.split)
+				touch_word(word, at, at + WORD, how, code);
+			else
+				touch_cell(&arena.words[word], at, how, code);
 		return;
 	}
 	while (at < end) {
@@ -280,6 +294,8 @@ void __tsan_read_range(void *at, size_t bytes);
 void __tsan_write_range(void *at, size_t bytes);
 void *__tsan_memcpy(void *to, const void *from, size_t bytes);
 void *__tsan_memset(void *to, int value, size_t bytes);
+void *__real_memcpy(void *to, const void *from, size_t bytes);
+void *__wrap_memcpy(void *to, const void *from, size_t bytes);
 void __tsan_init(void);
 void __tsan_func_entry(void *caller);
 void __tsan_func_exit(void);
@@ -298,7 +314,13 @@ void *__tsan_memcpy(void *to, const void *from, size_t bytes)
 {
 	touch(from, bytes, READS, __builtin_return_address(0));
 	touch(to, bytes, WRITES, __builtin_return_address(0));
-	return memcpy(to, from, bytes);
+	return __real_memcpy(to, from, bytes);
+}
+
+/* Of the linker (--wrap): what clang before 16 makes of a copied struct. */
+void *__wrap_memcpy(void *to, const void *from, size_t bytes)
+{
+	return watch_now.device ? __tsan_memcpy(to, from, bytes) : __real_memcpy(to, from, bytes);
 }
 
 void *__tsan_memset(void *to, int value, size_t bytes)
