@@ -39,7 +39,9 @@ library := $(BUILD)/librecpipe.a
 isa_sources := $(wildcard common/*_isa.c)
 common_sources := $(filter-out $(isa_sources),$(wildcard common/*.c))
 tool_sources := $(wildcard tools/*.c)
-unit_sources := $(wildcard tests/unit/test_*.c)
+# test_watch*.c hold kernels, which are built as those of cuda/ are.
+watch_sources := $(wildcard tests/unit/test_watch*.c)
+unit_sources := $(filter-out $(watch_sources),$(wildcard tests/unit/test_*.c))
 tools := $(tool_sources:tools/%.c=$(BUILD)/bin/%)
 unit_tests := $(unit_sources:tests/unit/%.c=$(BUILD)/unit/%)
 
@@ -169,6 +171,14 @@ emulated := $(BUILD)/librecpipe_emulated.a
 emulated_objects := $(patsubst cuda/%.cu,$(BUILD)/emulated/%.o,$(filter-out cuda/device.cu cuda/device_time.cu,$(cuda_sources))) \
                     $(patsubst cuda/%.c,$(BUILD)/emulated/%.o,$(wildcard cuda/*.c))
 
+# The same again, watched (cuda/watch.h): kernels are instrumented for races, by a runtime of our own.
+watched := $(BUILD)/watched
+watched_objects := $(emulated_objects:$(BUILD)/emulated/%=$(watched)/%) $(watched)/watch.o $(watched)/watch_memory.o
+watched_tests := $(watch_sources:tests/unit/%.c=$(BUILD)/unit/%) \
+                 $(patsubst tests/unit/test_cuda_%.c,$(BUILD)/unit/test_watched_%,$(wildcard tests/unit/test_cuda_*.c))
+watched_flags := -DWATCHED -Icuda -Itests/unit -mfma
+instrumented := -O1 -fsanitize=thread
+
 # Fused multiply-adds by the processor: the library's cost forty times as much. As the CPU's sanitized kernels, those that
 # multiply have ASan alone.
 $(addprefix $(BUILD)/emulated/,adam.o factors.o rows.o segment.o tower.o): private emulated_flags = -mfma \
@@ -198,15 +208,47 @@ $(BUILD)/unit/test_cuda%: tests/unit/test_cuda%.c $(library) $(emulated)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(FLAGS) -Itests/unit -Icuda -MMD -MP -MF $@.d -o $@ $< $(library) $(emulated) $(LIBS)
 
+$(watched)/%.o: cuda/%.cu $(BUILD)/flags
+	$(say) CC '$< (watched)'
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(watched_flags) $(instrumented) -MMD -MP -c -o $@ -x c $<
+
+$(watched)/%.o: cuda/%.c $(BUILD)/flags
+	$(say) CC '$< (watched)'
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(watched_flags) -MMD -MP -c -o $@ $<
+
+$(watched)/unit/%.o: tests/unit/%.c $(BUILD)/flags
+	$(say) CC '$< (watched)'
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(watched_flags) $(if $(filter test_watch%,$*),$(instrumented)) -MMD -MP -c -o $@ $<
+
+define watched_link
+$(say) LD $@
+$(Q)mkdir -p $(@D)
+$(Q)$(CC) $(CFLAGS) $(FLAGS) -Wl,--wrap=memcpy -o $@ $^ $(LIBS)
+endef
+$(watch_sources:tests/unit/%.c=$(BUILD)/unit/%): $(BUILD)/unit/%: $(watched)/unit/%.o $(watched_objects) $(library)
+	$(watched_link)
+$(BUILD)/unit/test_watched_%: $(watched)/unit/test_cuda_%.o $(watched_objects) $(library)
+	$(watched_link)
+
+.SECONDARY: $(patsubst tests/unit/%.c,$(watched)/unit/%.o,$(wildcard tests/unit/test_cuda_*.c) $(watch_sources))
+$(watched)/watch_memory.o: private CFLAGS += -O3
+.PHONY: races
+races: ## the CUDA backend's tests on a device that is emulated and watched: races, order of streams, unwritten memory
+	@$(MAKE) --no-print-directory $(jobs) $(watched_tests)
+	@tests/run -k '^test_watch' $(BUILD)
+
 test-gpu: ## the CUDA backend's tests on this machine's device (REQUIRE_CUDA=1: no device is a failure)
 	@$(MAKE) --no-print-directory $(jobs) all unit-tests
 	@RECPIPE_TEST_DEVICE=cuda RECPIPE_CUDA=$(abspath $(BUILD))/lib/recpipe/recpipe_cuda.so \
 		tests/run -k '^test_cuda' $(BUILD)
 
 .PHONY: unit-tests
-unit-tests: $(unit_tests) $(BUILD)/emulated/recpipe_cuda.so ## build the unit tests
+unit-tests: $(unit_tests) $(if $(filter 1,$(SANITIZE)),,$(watched_tests)) $(BUILD)/emulated/recpipe_cuda.so ## build the unit tests
 
--include $(wildcard $(BUILD)/cuda/*.d $(BUILD)/emulated/*.d $(BUILD)/common/*.d $(BUILD)/bin/*.d $(BUILD)/unit/*.d $(BUILD)/bench/*.d)
+-include $(wildcard $(BUILD)/cuda/*.d $(BUILD)/emulated/*.d $(watched)/*.d $(watched)/unit/*.d $(BUILD)/common/*.d $(BUILD)/bin/*.d $(BUILD)/unit/*.d $(BUILD)/bench/*.d)
 
 # ---- packages ----
 

@@ -114,7 +114,9 @@ void device_close(struct device *device)
 {
 	struct handles *handles = handles_of(device);
 	if (handles) {
+		struct error ignored = {0};
 		device_use(device);
+		(void)!device_finish(device, &ignored); /* it may be at work still, where opening failed half-way */
 		device_forget(device);
 		device_time_close(device);
 	}

@@ -50,8 +50,10 @@ void device_close(struct device *device)
 	if (device->handles)
 		device_forget(device);
 	free(device->handles);
+	watch_finish(device);
 	for (size_t b = 0; b < device->block_count; b++)
-		free(device->blocks[b].at);
+		watch_free(device, device->blocks[b].at);
+	watch_forget(device);
 	for (size_t p = 0; p < DEVICE_PINNED_MAX; p++)
 		free(device->pinned[p].at);
 	memset(device, 0, sizeof *device);
@@ -66,8 +68,8 @@ void *device_alloc(struct device *device, size_t count, size_t size, const char 
 		return NULL;
 	}
 	bytes = bytes > 0 ? bytes : 1;
-	void *block = NULL;
-	if (device->block_count == DEVICE_BLOCKS_MAX || posix_memalign(&block, 64, bytes) != 0) {
+	void *block = device->block_count < DEVICE_BLOCKS_MAX ? watch_room(what, bytes) : NULL;
+	if (!block) {
 		device_full(device, count, size, free_bytes, what, error);
 		return NULL;
 	}
@@ -81,7 +83,7 @@ void device_release(struct device *device, void *block)
 {
 	late_all();
 	if (device_unlist(device, block))
-		free(block);
+		watch_free(device, block);
 	emulated_settings.used = device->bytes;
 }
 
@@ -126,27 +128,45 @@ static bool is_pinned(const struct device *device, const void *from)
 	return false;
 }
 
+/* The watch knows by itself what comes before what. */
+static bool is_late(void)
+{
+	return emulated_settings.late && !emulated_watched;
+}
+
 void device_upload(struct device *device, enum device_stream stream, void *to, const void *from, size_t bytes)
 {
-	late_copy(stream, to, from, bytes, emulated_settings.late && is_pinned(device, from));
+	if (is_late() && is_pinned(device, from)) {
+		late_copy(stream, to, from, bytes);
+	} else if (bytes > 0) {
+		late_stream(stream);
+		watch_begin(device, stream, "a copy to the device");
+		watch_touch(to, bytes, true);
+		watch_end();
+		memcpy(to, from, bytes);
+	}
 }
 
 void device_download(struct device *device, enum device_stream stream, void *to, const void *from, size_t bytes)
 {
-	(void)device;
-	late_copy(stream, to, from, bytes, emulated_settings.late);
+	if (is_late())
+		late_copy(stream, to, from, bytes);
+	else if (bytes > 0)
+		watch_download(device, stream, to, from, bytes);
 }
 
 /* ---- launches, and graphs of them ---- */
 
-static void run(struct device *device, const struct emulated_launch *launch, const void *arguments)
+static void run(struct device *device, enum device_stream stream, const struct emulated_launch *launch,
+                const void *arguments)
 {
-	void *shared = NULL;
+	void *shared = watch_shared(launch->shared_bytes);
 	if ((launch->shared_bytes > device->shared_limit && launch->shared_bytes > DEVICE_SHARED_PLAIN) || launch->blocks == 0)
 		cuda_error(&device->failure, CODE_BUG, "%s cannot be launched: %u blocks, %zu bytes of shared memory", launch->what,
 		           launch->blocks, launch->shared_bytes);
-	if (posix_memalign(&shared, 64, launch->shared_bytes + 1) != 0)
+	if (!shared)
 		abort();
+	watch_begin(device, stream, launch->what);
 	emulated.shared = (float *)shared;
 	emulated.blocks = launch->blocks;
 	emulated.backwards = emulated_settings.backwards;
@@ -155,19 +175,23 @@ static void run(struct device *device, const struct emulated_launch *launch, con
 	for (uint32_t turn = 0; turn < launch->blocks; turn++) {
 		emulated.block = emulated_turn(turn, launch->blocks);
 		memset(shared, 0xff, launch->shared_bytes);
-		launch->run(arguments);
+		watch_run(launch->run, arguments, emulated.block, emulated.backwards);
 	}
 	_mm_setcsr(before);
-	free(shared);
+	watch_end();
+	watch_free_shared(shared);
 	emulated_settings.launches++;
 }
 
-/* A launch, or, when it runs nothing, a clearing of memory. */
+/* A launch, a clearing of memory, or a mark that is set or waited for. */
+enum recorded_kind { RECORDED_LAUNCH, RECORDED_CLEARING, RECORDED_MARK, RECORDED_WAIT };
+
 struct recorded {
+	enum recorded_kind kind;
 	enum device_stream stream;
 	struct emulated_launch launch;
 	void *arguments;
-	size_t bytes;
+	size_t bytes, mark;
 };
 
 enum { RECORDED_MAX = 128 };
@@ -187,19 +211,18 @@ static struct graphs *graphs_of(struct device *device)
 	return (struct graphs *)device->handles;
 }
 
-static void keep(struct device *device, enum device_stream stream, const struct emulated_launch *launch, void *arguments,
-                 size_t bytes)
+static void keep(struct device *device, struct recorded recorded)
 {
 	struct graphs *graphs = graphs_of(device);
 	size_t *count = &graphs->counts[DEVICE_GRAPHS];
 	if (*count == RECORDED_MAX)
 		abort();
-	graphs->of[DEVICE_GRAPHS][(*count)++] =
-		(struct recorded){.stream = stream, .launch = *launch, .arguments = arguments, .bytes = bytes};
+	graphs->of[DEVICE_GRAPHS][(*count)++] = recorded;
 }
 
 struct late_launch {
 	struct device *device;
+	enum device_stream stream;
 	struct emulated_launch launch;
 	void *arguments;          /* owned */
 };
@@ -207,7 +230,7 @@ struct late_launch {
 static void run_late(void *what)
 {
 	struct late_launch *late = what;
-	run(late->device, &late->launch, late->arguments);
+	run(late->device, late->stream, &late->launch, late->arguments);
 	free(late->arguments);
 }
 
@@ -215,29 +238,38 @@ void emulated_launch(struct device *device, enum device_stream stream, const str
                      const void *arguments, size_t size)
 {
 	if (graphs_of(device)->records) {
-		keep(device, stream, launch, late_memory(arguments, size), size);
-	} else if (emulated_settings.late) {
-		const struct late_launch now = {device, *launch, late_memory(arguments, size)};
+		keep(device, (struct recorded){.kind = RECORDED_LAUNCH, .stream = stream, .launch = *launch,
+		                               .arguments = late_memory(arguments, size)});
+	} else if (is_late()) {
+		const struct late_launch now = {device, stream, *launch, late_memory(arguments, size)};
 		late_put(stream, run_late, late_memory(&now, sizeof now));
 	} else {
-		late_stream(stream);
-		run(device, launch, arguments);
+		run(device, stream, launch, arguments);
 	}
+}
+
+static void clear(struct device *device, enum device_stream stream, void *to, size_t bytes)
+{
+	watch_begin(device, stream, "a clearing");
+	watch_touch(to, bytes, true);
+	watch_end();
+	memset(to, 0, bytes);
 }
 
 void device_zero(struct device *device, enum device_stream stream, void *to, size_t bytes)
 {
-	const struct emulated_launch none = {.what = "clearing"};
 	if (graphs_of(device)->records)
-		keep(device, stream, &none, to, bytes);
+		keep(device, (struct recorded){.kind = RECORDED_CLEARING, .stream = stream, .arguments = to, .bytes = bytes});
+	else if (is_late())
+		late_copy(stream, to, NULL, bytes);
 	else
-		late_copy(stream, to, NULL, bytes, emulated_settings.late);
+		clear(device, stream, to, bytes);
 }
 
 static void forget(struct graphs *graphs, size_t graph)
 {
 	for (size_t i = 0; i < graphs->counts[graph]; i++)
-		if (graphs->of[graph][i].launch.run)
+		if (graphs->of[graph][i].kind == RECORDED_LAUNCH)
 			free(graphs->of[graph][i].arguments);
 	graphs->counts[graph] = 0;
 }
@@ -258,21 +290,37 @@ void device_record_end(struct device *device, size_t graph)
 	graphs->records = false;
 }
 
-/* Between the streams of a graph nothing says which one comes first: the tests have it both ways. */
+static void redo(struct device *device, const struct recorded *r)
+{
+	switch (r->kind) {
+	case RECORDED_LAUNCH:
+		run(device, r->stream, &r->launch, r->arguments);
+		break;
+	case RECORDED_CLEARING:
+		clear(device, r->stream, r->arguments, r->bytes);
+		break;
+	case RECORDED_MARK:
+		watch_mark(device, r->stream, r->mark);
+		break;
+	case RECORDED_WAIT:
+		watch_wait(device, r->stream, r->mark);
+		break;
+	}
+}
+
+/* Between the streams of a graph nothing says which one comes first: the tests have it both ways. The watch knows what
+ * follows from marks, and wants them as they were recorded. */
 static void replay(struct device *device, size_t graph)
 {
 	const struct graphs *graphs = graphs_of(device);
 	const enum device_stream first = emulated_settings.ahead_last ? STREAM_WORK : STREAM_AHEAD;
-	for (int pass = 0; pass < DEVICE_STREAMS; pass++)
-		for (size_t i = 0; i < graphs->counts[graph]; i++) {
-			const struct recorded *r = &graphs->of[graph][i];
-			if ((r->stream == first) != (pass == 0))
-				continue;
-			if (r->launch.run)
-				run(device, &r->launch, r->arguments);
-			else
-				memset(r->arguments, 0, r->bytes);
-		}
+	const int passes = emulated_watched ? 1 : DEVICE_STREAMS;
+	watch_replay(device);
+	for (int pass = 0; pass < passes; pass++)
+		for (size_t i = 0; i < graphs->counts[graph]; i++)
+			if (passes == 1 || (graphs->of[graph][i].stream == first) == (pass == 0))
+				redo(device, &graphs->of[graph][i]);
+	watch_replay_end(device);
 	emulated_settings.replays++;
 }
 
@@ -290,7 +338,7 @@ static void replay_late(void *what)
 void device_replay(struct device *device, size_t graph)
 {
 	const struct late_replay now = {device, graph};
-	if (emulated_settings.late)
+	if (is_late())
 		late_put(STREAM_WORK, replay_late, late_memory(&now, sizeof now));
 	else
 		replay(device, graph);
@@ -305,15 +353,22 @@ void device_forget(struct device *device)
 
 void device_mark(struct device *device, enum device_stream stream, size_t mark)
 {
-	(void)device;
+	if (graphs_of(device)->records) {
+		keep(device, (struct recorded){.kind = RECORDED_MARK, .stream = stream, .mark = mark});
+		return;
+	}
 	late_mark(stream, mark);
+	watch_mark(device, stream, mark);
 }
 
 void device_wait(struct device *device, enum device_stream stream, size_t mark)
 {
-	(void)device;
-	(void)stream;
+	if (graphs_of(device)->records) {
+		keep(device, (struct recorded){.kind = RECORDED_WAIT, .stream = stream, .mark = mark});
+		return;
+	}
 	late_wait(mark);
+	watch_wait(device, stream, mark);
 }
 
 static int failed(const struct device *device, struct error *error)
@@ -327,11 +382,13 @@ static int failed(const struct device *device, struct error *error)
 int device_reach(struct device *device, size_t mark, struct error *error)
 {
 	late_wait(mark);
+	watch_reach(device, mark);
 	return failed(device, error);
 }
 
 int device_finish(struct device *device, struct error *error)
 {
 	late_all();
+	watch_finish(device);
 	return failed(device, error);
 }

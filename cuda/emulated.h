@@ -15,6 +15,13 @@ struct emulated_settings {
 };
 extern struct emulated_settings emulated_settings;
 
+/* Whether the watch is built in (watch.h). */
+#ifdef WATCHED
+enum { emulated_watched = 1 };
+#else
+enum { emulated_watched = 0 };
+#endif
+
 /* The backend of cuda/ on it. */
 const struct backend *recpipe_cuda_backend(void);
 

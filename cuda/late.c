@@ -63,15 +63,10 @@ static void make_copy(void *what)
 		memset(copy->to, 0, copy->bytes);
 }
 
-void late_copy(enum device_stream stream, void *to, const void *from, size_t bytes, bool late)
+void late_copy(enum device_stream stream, void *to, const void *from, size_t bytes)
 {
-	struct copy copy = {to, from, bytes};
-	if (late) {
-		late_put(stream, make_copy, late_memory(&copy, sizeof copy));
-		return;
-	}
-	late_stream(stream);
-	make_copy(&copy);
+	const struct copy copy = {to, from, bytes};
+	late_put(stream, make_copy, late_memory(&copy, sizeof copy));
 }
 
 void late_stream(enum device_stream stream)

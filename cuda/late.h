@@ -11,8 +11,8 @@
 void late_put(enum device_stream stream, void (*do_it)(void *what), void *what);
 /* A copy of `size` bytes to put. */
 void *late_memory(const void *from, size_t size);
-/* Copies, or, from nowhere, clears: `late`, or at once, behind what is queued on the stream. */
-void late_copy(enum device_stream stream, void *to, const void *from, size_t bytes, bool late);
+/* Copies, or, from nowhere, clears. */
+void late_copy(enum device_stream stream, void *to, const void *from, size_t bytes);
 /* Does what is queued on the stream. */
 void late_stream(enum device_stream stream);
 void late_all(void);

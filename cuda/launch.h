@@ -55,6 +55,8 @@ cudaStream_t device_stream(struct device *device, enum device_stream stream);
 
 #else
 
+#include "watch.h"
+
 /* Where the emulator is: one block at a time, its threads one after another. */
 struct emulated {
 	uint32_t block, blocks;
@@ -63,17 +65,29 @@ struct emulated {
 };
 extern struct emulated emulated;
 
+#ifdef WATCHED
+#define HOST_SIDE __attribute__((no_sanitize("thread")))
+#else
+#define HOST_SIDE
+#endif
+
 #define KERNEL(name, arguments_type) \
 	static void name(const arguments_type a); \
-	static void name##_run(const void *arguments) \
+	static HOST_SIDE void name##_run(const void *arguments) \
 	{ \
 		name(*(const arguments_type *)arguments); \
 	} \
 	static void name(const arguments_type a)
 #define ON_DEVICE static inline UNUSED
 #define ON_BOTH static inline UNUSED
+#ifdef WATCHED
+/* Every thread for itself, as on a device. A phase of warps would be run by the first thread of each. */
+#define EACH_THREAD(t) \
+	for (uint32_t t = watch_phase(__FILE__, __LINE__), turn_##t = 1; turn_##t; turn_##t = 0, watch_barrier())
+#else
 #define EACH_THREAD(t) \
 	for (uint32_t turn_##t = 0, t; turn_##t < THREADS && (t = emulated_turn(turn_##t, THREADS), true); turn_##t++)
+#endif
 #define BLOCK (emulated.block)
 #define BLOCKS (emulated.blocks)
 
@@ -94,9 +108,13 @@ static inline float *shared_floats(void)
 
 static inline UNUSED uint32_t count_up(uint32_t *counter, uint32_t more)
 {
+#ifdef WATCHED
+	return watch_count_up(counter, more);
+#else
 	const uint32_t before = *counter;
 	*counter += more;
 	return before;
+#endif
 }
 
 /* Runs the kernel for every block, or keeps it and its arguments while a graph is recorded. */
