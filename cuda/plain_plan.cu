@@ -10,7 +10,7 @@
 
 #include <stdlib.h>
 
-enum { MOVES_TRAINING = 11, MOVES_SCORING = 4, ROWS_A_BLOCK = 64, ALIGNED = 64 };
+enum { MOVES_TRAINING = 11, MOVES_SCORING = 4, ROWS_A_BLOCK = 64, ALIGNED = 64, PAIRS_A_SLICE = 1 << 16 };
 
 enum path { PATH_BY_SHAPE, PATH_FUSED, PATH_PLAIN };
 
@@ -89,7 +89,7 @@ static int init_forward(struct backend_state *state, struct error *error)
 {
 	struct plain *plain = &state->plain_forward;
 	const size_t widest = widest_of(&state->tower);
-	plain->slice = slice_of(UINT32_MAX, 1, 2 * widest);
+	plain->slice = slice_of(PAIRS_A_SLICE, 1, 2 * widest);
 	plain->units = floats(state, plain->slice * widest, error);
 	plain->spare = plain->units ? floats(state, plain->slice * widest, error) : NULL;
 	plain->chosen = plain->spare != NULL;
