@@ -77,7 +77,7 @@ KERNEL(finish_units, struct plain_arguments)
 	}
 }
 
-/* The last product becomes logits, and those their gradients. */
+/* Logits become their gradients, zeros behind the batch's samples. */
 KERNEL(lose_units, struct plain_arguments)
 {
 	double *const losses = (double *)(void *)shared_floats();
@@ -85,13 +85,10 @@ KERNEL(lose_units, struct plain_arguments)
 	const float scale = loss_scale(&a.of);
 	EACH_THREAD(t) {
 		losses[t] = 0.0;
-		for (uint32_t row = (BLOCK * THREADS + t) * group; row < a.count; row += BLOCKS * THREADS * group) {
-			float *const z = a.units + row;
-			for (uint32_t i = 0; i < group; i++)
-				z[i] = row < live ? z[i] + a.bias[0] : 0.0f;
-			if (row < live)
-				losses[t] += take_loss(&a.of, z, a.first + row, group, scale);
-		}
+		for (uint32_t row = (BLOCK * THREADS + t) * group; row < live; row += BLOCKS * THREADS * group)
+			losses[t] += take_loss(&a.of, a.units + row, a.first + row, group, scale);
+		for (uint32_t row = live + BLOCK * THREADS + t; row < a.count; row += BLOCKS * THREADS)
+			a.units[row] = 0.0f;
 	}
 	EACH_THREAD(t) {
 		for (uint32_t i = 1; t == 0 && i < THREADS; i++)
@@ -209,7 +206,6 @@ static void train_forward(struct backend_state *state, struct plain_arguments *a
 {
 	const struct tower *tower = &state->tower;
 	a->drops = a->of.threshold > 0;
-	a->rectifies = true;
 	a->columns = tower->width;
 	a->units = inputs_of(state, 0, a->first);
 	LAUNCH(&state->device, STREAM_WORK, load_units, grid_of(a), 0, *a);
@@ -218,9 +214,10 @@ static void train_forward(struct backend_state *state, struct plain_arguments *a
 		a->columns = tower->layers[l].outputs;
 		a->units = units_of(state, l);
 		a->bias = state->values + tower->layers[l].bias;
+		a->rectifies = l + 1 < tower->layer_count;
+		a->drops = a->drops && a->rectifies;
 		multiply_forward(state, l, inputs_of(state, l, a->first), a->units, a->count);
-		if (l + 1 < tower->layer_count)
-			LAUNCH(&state->device, STREAM_WORK, finish_units, grid_of(a), 0, *a);
+		LAUNCH(&state->device, STREAM_WORK, finish_units, grid_of(a), 0, *a);
 	}
 }
 
