@@ -158,7 +158,7 @@ $(BUILD)/cuda/%.o: cuda/%.cu $(BUILD)/flags $(BUILD)/cuda/archs
 	$(Q)mkdir -p $(@D)
 	$(Q)$(NVCC) $(cuda_flags) $(cuda_codes) -MMD -MP -MF $(BUILD)/cuda/$*.d -c -o $@ $<
 
-# The runtime is linked in: of CUDA nothing but the driver is needed where the tools run.
+# The runtime is linked in: of CUDA nothing but the driver is needed where the tools run. cuBLAS is opened at run time.
 $(BUILD)/lib/recpipe/recpipe_cuda.so: $(cuda_sources:cuda/%.cu=$(BUILD)/cuda/%.o)
 	$(say) LD $@
 	$(Q)mkdir -p $(@D)

@@ -1,6 +1,7 @@
 /* Training with the tower in whole matrices: against the CPU's, against the tower in tiles, by slices, and when it is chosen. */
 #include "cuda_plain_fixture.h"
 #include "cuda_train_settings.h"
+#include "plain.h"
 #include "sampler.h"
 
 static const size_t enough_room = (size_t)1 << 26;
@@ -177,6 +178,36 @@ static bool opens_blas(struct fixture *f, const char *way)
 	return opens;
 }
 
+/* 100 units of 100, and one: 10100 weights, 201 activations, which whole matrices move 11 times in training, 4 times in
+ * scoring. */
+static void test_bytes_are_counted(void)
+{
+	static const struct {
+		struct plan plan;
+		bool trains, prefers;
+	} cases[] = {
+		{{.tile = 16, .shares_tile = true, .shares_gradient = true, .weight_floats = 1}, true, false},
+		{{.tile = 16, .shares_tile = true, .shares_gradient = true, .weight_floats = 1}, false, false},
+		{{.tile = 16, .shares_tile = true, .shares_gradient = true}, true, false},  /* 2 * 10100 / 16 = 1263 < 2211 */
+		{{.tile = 16, .shares_tile = true, .shares_gradient = false}, true, true},  /* 4 * 10100 / 16 = 2525 */
+		{{.tile = 32, .shares_tile = true, .shares_gradient = false}, true, false},
+		{{.tile = 16, .shares_tile = true, .weight_floats = 1}, true, false},
+		{{.tile = 8, .shares_tile = true, .weight_floats = 1}, true, true},         /* 2 * 10100 / 8 = 2525 */
+		{{.tile = 16, .shares_tile = true}, false, false},                          /* 10100 / 16 = 631 < 804 */
+		{{.tile = 8, .shares_tile = true}, false, true},
+		{{.tile = 64, .shares_tile = false}, true, true},
+		{{.tile = 64, .shares_tile = false}, false, true},
+	};
+	const struct tower tower = {
+		.width = 100, .layer_count = 2, .layers = {{.inputs = 100, .outputs = 100}, {.inputs = 100, .outputs = 1}},
+	};
+	for (size_t c = 0; c < COUNT_OF(cases); c++) {
+		CHECK(cuda_prefers_plain(&tower, &cases[c].plan, cases[c].trains) == cases[c].prefers);
+		if (cuda_prefers_plain(&tower, &cases[c].plan, cases[c].trains) != cases[c].prefers)
+			printf("# case %zu\n", c);
+	}
+}
+
 /* Layers that a block has room for stay in tiles; others go by cuBLAS where there is one; the variable decides before that. */
 static void test_the_choice_goes_by_shape(void)
 {
@@ -269,6 +300,74 @@ static void test_what_is_no_number_is_told(void)
 	fixture_release(&f);
 }
 
+/* ---- products ---- */
+
+/* What an emulated product leaves of `fill` in c, of a and b that lie with spare columns. */
+static void product_by(struct device *device, const struct blas_product *shape, const float *numbers, float fill, float *c)
+{
+	struct error error = {0};
+	struct blas *blas = blas_open(device, &error);
+	struct blas_product p = *shape;
+	const size_t a_size = (size_t)p.a_stride * (p.a_turned ? p.inner : p.rows), c_size = (size_t)p.c_stride * p.rows;
+	for (size_t i = 0; i < c_size; i++)
+		c[i] = fill;
+	p.a = numbers;
+	p.b = numbers + a_size;
+	p.c = c;
+	CHECK(blas != NULL);
+	blas_multiply(device, blas, &p);
+	CHECK_OK(device_finish(device, &error), &error);
+	blas_close(blas);
+}
+
+static void check_product(struct device *device, const struct blas_product *p, const float *numbers)
+{
+	enum { MOST = 1024 };
+	static float c[MOST];
+	const float *const a = numbers, *const b = numbers + (size_t)p->a_stride * (p->a_turned ? p->inner : p->rows);
+	product_by(device, p, numbers, 0.5f, c);
+	for (size_t r = 0; r < p->rows; r++)
+		for (size_t col = 0; col < p->c_stride; col++) {
+			float sum = p->adds || col >= p->columns ? 0.5f : 0.0f;
+			for (size_t k = 0; k < p->inner && col < p->columns; k++)
+				sum += a[p->a_turned ? k * p->a_stride + r : r * p->a_stride + k] *
+				       b[p->b_turned ? col * p->b_stride + k : k * p->b_stride + col];
+			CHECK(c[r * p->c_stride + col] == sum);
+		}
+}
+
+/* Every way that matrices can lie; operands of bf16 are rounded to the nearest, ties to even. */
+static void test_emulated_products(void)
+{
+	static float numbers[4096];
+	struct device device;
+	struct error error = {0};
+	float c[1];
+	if (on_a_device())
+		return;
+	CHECK_OK(device_open(&device, 0, &error), &error);
+	for (size_t i = 0; i < COUNT_OF(numbers); i++)
+		numbers[i] = (float)((int)(i * 37 % 101) - 50) / 16.0f;
+	for (unsigned way = 0; way < 8; way++) {
+		struct blas_product p = {.rows = 7, .columns = 19, .inner = 33, .c_stride = 21, .a_turned = way & 1, .b_turned = way & 2,
+		                         .adds = way & 4};
+		p.a_stride = (p.a_turned ? p.rows : p.inner) + 2;
+		p.b_stride = (p.b_turned ? p.inner : p.columns) + 1;
+		check_product(&device, &p, numbers);
+	}
+	const struct blas_product one = {.rows = 1, .columns = 1, .inner = 1, .a_stride = 1, .b_stride = 1, .c_stride = 1,
+	                                 .precision = PRECISION_BF16};
+	static const float rounds[][2] = {
+		{1.00390625f, 1.0f}, {1.01171875f, 1.015625f}, {1.00390637f, 1.0078125f}, {-3.0f, -3.0f}, {65280.0f * 4, 65280.0f * 4},
+	};
+	for (size_t i = 0; i < COUNT_OF(rounds); i++) {
+		const float pair[2] = {rounds[i][0], 1.0f};
+		product_by(&device, &one, pair, 0, c);
+		CHECK(c[0] == rounds[i][1]);
+	}
+	device_close(&device);
+}
+
 int main(void)
 {
 	if (!blas_is_here("test_cuda_plain"))
@@ -278,9 +377,11 @@ int main(void)
 	RUN(test_bytes_repeat);
 	RUN(test_graphs_repeat_what_is_queued);
 	RUN(test_loss_curves_follow_the_tiles);
+	RUN(test_bytes_are_counted);
 	RUN(test_the_choice_goes_by_shape);
 	RUN(test_what_cannot_be_had_is_told);
 	RUN(test_out_of_memory_is_told);
 	RUN(test_what_is_no_number_is_told);
+	RUN(test_emulated_products);
 	return check_done();
 }
