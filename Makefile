@@ -148,7 +148,7 @@ cuda: $(cuda_object) ## the CUDA backend alone (build/lib/recpipe/recpipe_cuda.s
 	$(if $(NVCC),,@echo 'make: no nvcc was found: NVCC=path names one' >&2; exit 1)
 
 # Sources without kernels need no code of more than one.
-$(addprefix $(BUILD)/cuda/,$(addsuffix .o,backend blocks failure layout score)): private cuda_archs = $(lastword $(filter \
+$(addprefix $(BUILD)/cuda/,$(addsuffix .o,backend blas blocks failure layout plain_plan score)): private cuda_archs = $(lastword $(filter \
 	$(cuda_known:compute_%=%),$(CUDA_ARCH)))
 
 $(BUILD)/cuda/archs: FORCE
@@ -160,7 +160,7 @@ $(BUILD)/cuda/%.o: cuda/%.cu $(BUILD)/flags $(BUILD)/cuda/archs
 	$(Q)mkdir -p $(@D)
 	$(Q)$(NVCC) $(cuda_flags) $(cuda_codes) -MMD -MP -MF $(BUILD)/cuda/$*.d -c -o $@ $<
 
-# The runtime is linked in: of CUDA nothing but the driver is needed where the tools run.
+# The runtime is linked in: of CUDA nothing but the driver is needed where the tools run. cuBLAS is opened at run time.
 $(BUILD)/lib/recpipe/recpipe_cuda.so: $(cuda_sources:cuda/%.cu=$(BUILD)/cuda/%.o)
 	$(say) LD $@
 	$(Q)mkdir -p $(@D)
@@ -168,8 +168,10 @@ $(BUILD)/lib/recpipe/recpipe_cuda.so: $(cuda_sources:cuda/%.cu=$(BUILD)/cuda/%.o
 
 # The same sources for the C compiler, on a device that is emulated (cuda/launch.h), for the unit tests.
 emulated := $(BUILD)/librecpipe_emulated.a
-emulated_objects := $(patsubst cuda/%.cu,$(BUILD)/emulated/%.o,$(filter-out cuda/device.cu cuda/device_time.cu,$(cuda_sources))) \
-                    $(patsubst cuda/%.c,$(BUILD)/emulated/%.o,$(wildcard cuda/*.c))
+# What a device has of its own; the emulated one has emulated*.c and late.c instead, and watch*.c where it is watched.
+device_sources := cuda/device.cu cuda/device_time.cu cuda/blas.cu
+emulated_objects := $(patsubst cuda/%.cu,$(BUILD)/emulated/%.o,$(filter-out $(device_sources),$(cuda_sources))) \
+                    $(patsubst cuda/%.c,$(BUILD)/emulated/%.o,$(filter-out cuda/watch%,$(wildcard cuda/*.c)))
 
 # The same again, watched (cuda/watch.h): kernels are instrumented for races, by a runtime of our own.
 watched := $(BUILD)/watched
@@ -181,7 +183,7 @@ instrumented := -O1 -fsanitize=thread
 
 # Fused multiply-adds by the processor: the library's cost forty times as much. As the CPU's sanitized kernels, those that
 # multiply have ASan alone.
-$(addprefix $(BUILD)/emulated/,adam.o factors.o rows.o segment.o tower.o): private emulated_flags = -mfma \
+$(addprefix $(BUILD)/emulated/,adam.o factors.o plain.o rows.o segment.o tower.o): private emulated_flags = -mfma \
 	$(if $(filter 1,$(SANITIZE)),-fno-sanitize=undefined)
 
 $(BUILD)/emulated/%.o: cuda/%.cu $(BUILD)/flags
@@ -216,7 +218,7 @@ $(watched)/%.o: cuda/%.cu $(BUILD)/flags
 $(watched)/%.o: cuda/%.c $(BUILD)/flags
 	$(say) CC '$< (watched)'
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(watched_flags) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(watched_flags) $(if $(filter emulated_blas,$*),$(instrumented)) -MMD -MP -c -o $@ $<
 
 $(watched)/unit/%.o: tests/unit/%.c $(BUILD)/flags
 	$(say) CC '$< (watched)'

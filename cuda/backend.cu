@@ -1,5 +1,5 @@
 /* The CUDA backend: opening, moving state in and out, closing. state.h tells how the work is cut. */
-#include "state.h"
+#include "plain.h"
 
 #include <stdlib.h>
 
@@ -16,6 +16,7 @@ static void cuda_close(struct backend_state *state)
 {
 	if (!state)
 		return;
+	blas_close(state->blas);
 	device_close(&state->device);
 	free(state);
 }
@@ -79,9 +80,7 @@ static int init_offsets(struct backend_state *state, struct error *error)
 static int init_forward(struct backend_state *state, struct error *error)
 {
 	const struct tower *tower = &state->tower;
-	const struct layer *last = &tower->layers[tower->layer_count - 1];
-	if (cuda_plan(state, &state->forward, last->unit_at + 1, 0, last->weight_at + weight_pitch(last->inputs), UINT32_MAX, 1,
-	              error) < 0)
+	if (cuda_plan_tower(state, false, error) < 0)
 		return -1;
 	for (int s = 0; s < SIDES; s++) {
 		struct side *side = &state->sides[s];
@@ -107,7 +106,8 @@ static int open_state(struct backend_state *state, const struct parameters *para
 		if (!state->moment2 || init_offsets(state, error) < 0 || cuda_init_training(state, error) < 0)
 			return -1;
 	}
-	snprintf(state->description, sizeof state->description, "cuda:%d, %s", state->device.number, state->device.name);
+	snprintf(state->description, sizeof state->description, "cuda:%d, %s%s%s", state->device.number, state->device.name,
+	         state->blas ? ", tower by " : "", state->blas ? blas_name(state->blas) : "");
 	return cuda_put(state, parameters, NULL, NULL, 0, error);
 }
 

@@ -194,7 +194,7 @@ struct recorded {
 	size_t bytes, mark;
 };
 
-enum { RECORDED_MAX = 128 };
+enum { RECORDED_MAX = 512 };
 
 struct graphs {
 	struct recorded of[DEVICE_GRAPHS + 1][RECORDED_MAX]; /* the last one is being recorded */

@@ -1,5 +1,5 @@
 /* What a model's matrices are to the backend, how kernels' tiles share memory, and all that training needs of it. */
-#include "state.h"
+#include "plain.h"
 
 enum {
 	BUDGET_FLOATS = 1 << 26,  /* of all blocks' gradients of one kernel, and of their tiles outside of shared memory */
@@ -155,14 +155,20 @@ static void choose_shares(struct plan *plan, size_t weights, uint32_t least, siz
 	plan->shared_bytes = bytes_of(plan);
 }
 
-int cuda_plan(struct backend_state *state, struct plan *plan, size_t units, size_t gradient, size_t weights,
-              uint32_t things, uint32_t least, struct error *error)
+void cuda_plan_shares(const struct backend_state *state, struct plan *plan, size_t units, size_t gradient, size_t weights,
+                      uint32_t least)
 {
 	memset(plan, 0, sizeof *plan);
 	plan->units = (uint32_t)units;
 	plan->gradient_floats = (uint32_t)gradient;
 	choose_shares(plan, weights, least, state->device.shared_limit);
 	plan->all = plan->shares_tile && plan->weight_floats > 0 && plan->shares_gradient == (gradient > 0);
+}
+
+int cuda_plan(struct backend_state *state, struct plan *plan, size_t units, size_t gradient, size_t weights,
+              uint32_t things, uint32_t least, struct error *error)
+{
+	cuda_plan_shares(state, plan, units, gradient, weights, least);
 	const uint32_t group = least > 1 ? least : 1, tile_samples = plan->tile / group * group;
 	const size_t scratch = plan->shares_tile ? 0 : units * plan->pitch;
 	size_t most = gradient > 0 ? GRID_MAX : GRID_WIDE;
@@ -223,6 +229,7 @@ static void list_tower(struct backend_state *state, struct segments *segments)
 		const struct layer *layer = &state->tower.layers[l];
 		const size_t bias_at = layer->gradient_at + (size_t)layer->outputs * layer->inputs;
 		struct segment bias = plan_segment(&state->through, bias_at, 1, layer->outputs, layer->bias, 0);
+		cuda_plain_bias(state, l, &bias);
 		bias.stands = l + 1 == state->tower.layer_count && state->options.loss != LOSS_BINARY;
 		add_segment(segments, plan_segment(&state->through, layer->gradient_at, layer->outputs, layer->inputs,
 		                                   layer->weight, layer->stride));
@@ -288,10 +295,7 @@ static int init_gradients(struct backend_state *state, const struct table *table
 static int init_tower(struct backend_state *state, struct error *error)
 {
 	const struct tower *tower = &state->tower;
-	const struct layer *last = &tower->layers[tower->layer_count - 1];
-	const uint32_t least = state->options.loss == LOSS_BINARY ? 1 : state->group;
-	if (cuda_plan(state, &state->through, last->unit_at + 1, last->gradient_at + last->inputs + 1,
-	              last->weight_at + weight_pitch(last->inputs), state->samples_max, least, error) < 0)
+	if (cuda_plan_tower(state, true, error) < 0)
 		return -1;
 	for (int s = 0; s < SIDES; s++) {
 		struct side *side = &state->sides[s];
@@ -307,6 +311,8 @@ static int init_tower(struct backend_state *state, struct error *error)
 	}
 	state->z1_gradients = floats(state, (size_t)state->samples_max * tower->width, "the gradients of a batch", error);
 	list_tower(state, &state->segments);
+	if (state->z1_gradients)
+		cuda_plain_warm(state);
 	return state->z1_gradients ? 0 : -1;
 }
 
@@ -341,7 +347,7 @@ int cuda_init_training(struct backend_state *state, struct error *error)
 	state->sums = floats(state, (user_rows > item_rows ? user_rows : item_rows) * columns, "the gradients of rows", error);
 	state->cuts = floats(state, chunks * 2 * columns, "the gradients of rows", error);
 	state->logits = floats(state, state->samples_max, "the logits of a batch", error);
-	state->loss_blocks = state->has_tower ? state->through.blocks : blocks_for(state->groups_max, 256, GRID_MAX);
+	state->loss_blocks = state->plain.chosen ? state->plain.blocks : state->has_tower ? state->through.blocks : blocks_for(state->groups_max, 256, GRID_MAX);
 	state->losses = (double *)device_alloc(&state->device, state->loss_blocks, sizeof(double), "the loss", error);
 	state->loss_sum = (double *)device_alloc(&state->device, 1, sizeof(double), "the loss", error);
 	state->missing_sum = (uint64_t *)device_alloc(&state->device, 1, sizeof(uint64_t), "the loss", error);

@@ -5,7 +5,8 @@
  *
  *   ahead     draw the groups (sample.cu); sort the uses of either side by row and number the distinct rows (index.cu)
  *   project   halves of the first layer for every distinct row (rows.cu), factors gathered (factors.cu)
- *   tower     tiles of samples through the tower, the loss, and back, all in shared memory (tower.cu, tile.h)
+ *   tower     tiles of samples through the tower, the loss, and back, all in shared memory (tower.cu, tile.h); or the
+ *             whole batch by cuBLAS, a layer at a time (plain.cu, blas.h)
  *   rows      gradients summed per row (segment.cu), back through the half, Adam on the row (rows.cu, factors.cu)
  *   dense     the blocks' gradients of layers summed in order, Adam (adam.cu)
  *
@@ -102,6 +103,18 @@ struct tower {
 	struct layer layers[LAYERS_MAX];
 };
 
+/* The tower in whole matrices (plain.cu), which go by slices of a batch. */
+struct plain {
+	bool chosen;              /* else the tower stays in tiles */
+	uint32_t slice;           /* samples */
+	uint32_t blocks;          /* that sum over a slice's samples */
+	size_t unit_at[LAYERS_MAX]; /* where each layer's [slice][outputs] begins in `units` */
+	uint32_t bias_at[LAYERS_MAX], biases; /* where each layer's begin in a row of bias_sums; floats of a row */
+	float *units, *spare;     /* spare: [slice][inputs] of any layer; scoring: both are, of any width */
+	float *gradient;          /* of the layers' weights: each [outputs][inputs] at its gradient_at */
+	float *bias_sums;         /* [blocks][biases] */
+};
+
 /* Part of a gradient of dense matrices, for Adam. */
 struct segment {
 	const float *partials;    /* [count][stride] */
@@ -166,6 +179,8 @@ struct backend_state {
 	struct table factor_weight, factor_bias; /* rows 0: none */
 	struct plan forward;      /* of the tower, for scoring */
 	float *offsets;           /* of items' logits; NULL: none */
+	struct blas *blas;        /* blas.h; NULL where nothing goes by it */
+	struct plain plain, plain_forward; /* in the places of through and forward */
 
 	/* Training */
 	uint32_t samples_max, groups_max;
@@ -203,6 +218,9 @@ MUST_CHECK int cuda_lay_out(struct backend_state *state, const struct parameters
  * go by `least` at once. */
 MUST_CHECK int cuda_plan(struct backend_state *state, struct plan *plan, size_t units, size_t gradient, size_t weights,
                          uint32_t things, uint32_t least, struct error *error);
+/* The same, but memory: how it would lie. */
+void cuda_plan_shares(const struct backend_state *state, struct plan *plan, size_t units, size_t gradient, size_t weights,
+                      uint32_t least);
 MUST_CHECK int cuda_init_training(struct backend_state *state, struct error *error);
 
 /* sample.cu */
@@ -222,7 +240,7 @@ void cuda_project(struct backend_state *state, enum side_name which, const uint3
                   uint32_t count, float *parts);
 void cuda_step_rows(struct backend_state *state, enum side_name which, const struct batch *batch, const struct step *step);
 
-/* tower.cu */
+/* tower.cu; plain.cu where that is chosen */
 void cuda_train_tower(struct backend_state *state, const struct batch *batch, const struct step *step);
 void cuda_score_tower(struct backend_state *state, const float *user_parts, const uint32_t *user_slots,
                       const uint32_t *items, uint32_t first_item, uint32_t items_a_user, uint32_t pairs, float *scores);

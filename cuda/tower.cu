@@ -1,29 +1,9 @@
 /* The tower over tiles of samples: from the halves of the first layer to the logits, the loss, and back to the gradients
  * of the first layer, without leaving the block's tile. Gradients of the layers are added up by each block over its
  * share of the tiles. */
-#include "loss.h"
+#include "plain.h"
 #include "tile.h"
-
-struct tower_arguments {
-	struct tower tower;
-	struct plan plan;
-	struct batch batch;
-	const struct step *step;
-	const float *values, *user_parts, *item_parts, *offsets;
-	float *z1_gradients, *logits;
-	double *losses;
-	uint32_t group, tile_samples; /* samples that a tile takes: whole groups where the loss needs them */
-	enum loss loss;
-	bool has_factors;
-	/* Dropout, as common/kernels_tail_isa.c has it: of 256, how many are dropped; layers that go a row a sample. */
-	uint32_t threshold, wide_layers, block_samples;
-	float kept;
-	uint64_t seed;
-	/* Scoring */
-	const uint32_t *user_slots, *items;
-	uint32_t first_item, items_a_user, pairs;
-	float *scores;
-};
+#include "tower.h"
 
 ON_DEVICE struct product layer_product(const struct tower_arguments *a, const struct workspace *w, uint32_t l,
                                        const bool all)
@@ -52,17 +32,6 @@ ON_DEVICE void copy_weights(uint32_t t, const struct tower_arguments *a, const s
 	}
 }
 
-/* Rows of both halves that sample s is made of. */
-ON_DEVICE void find_halves(const struct tower_arguments *a, uint32_t s, const float **user, const float **item)
-{
-	const uint32_t *users = a->scores ? a->user_slots : a->batch.sides[SIDE_USER].slots;
-	const uint32_t *items = a->scores ? a->items : a->batch.sides[SIDE_ITEM].slots;
-	const uint32_t u = a->scores ? (users ? users[s] : s / a->items_a_user) : users[s / a->group];
-	const uint32_t i = items ? items[s] : a->first_item + s % a->items_a_user;
-	*user = a->user_parts + (size_t)u * a->tower.width;
-	*item = a->item_parts + (size_t)i * a->tower.width;
-}
-
 /* a1 = relu(user half + item half), zeros behind the `count` samples. */
 ON_DEVICE void load_samples(uint32_t t, const struct tower_arguments *a, float *units, uint32_t first, uint32_t count)
 {
@@ -81,19 +50,6 @@ ON_DEVICE void load_samples(uint32_t t, const struct tower_arguments *a, float *
 
 /* ---- dropout ---- */
 
-/* Which byte of which block decides depends on where the CPU keeps the activation: unit u of sample `position`. */
-ON_DEVICE bool drops(const struct tower_arguments *a, uint32_t l, uint32_t outputs, uint32_t u, uint32_t position)
-{
-	enum { LANES = 16, LANES_OF_TAIL = 64 };
-	const uint32_t s = position % a->block_samples;
-	const bool wide = l < a->wide_layers;
-	const uint32_t vector = wide ? s * ((outputs + LANES - 1) / LANES) + u / LANES : u * (LANES_OF_TAIL / LANES) + s / LANES;
-	const uint32_t lane = wide ? u % LANES : s % LANES;
-	uint32_t words[4];
-	philox(a->seed, 6u << 24 | l, (a->step->number << 24) + position - s, vector / 16 * 16 + lane, words);
-	return (words[vector % 16 / 4] >> vector % 4 * 8 & 255u) < a->threshold;
-}
-
 ON_DEVICE void drop_layer(uint32_t t, const struct tower_arguments *a, uint32_t l, uint32_t outputs, float *out,
                           uint32_t first, uint32_t count)
 {
@@ -101,37 +57,20 @@ ON_DEVICE void drop_layer(uint32_t t, const struct tower_arguments *a, uint32_t 
 		const uint32_t u = i / a->plan.tile, s = i % a->plan.tile;
 		float *at = out + (size_t)u * a->plan.pitch + s;
 		if (s < count)
-			*at = drops(a, l, outputs, u, first + s) ? 0.0f : *at * a->kept;
+			*at = dropped(a, l, outputs, u, first + s, *at);
 	}
 }
 
 /* ---- the loss ---- */
 
-ON_DEVICE void take_logit(const struct tower_arguments *a, float *z, uint32_t s)
-{
-	if (a->has_factors)
-		*z = a->logits[s] + *z;
-	if (a->offsets)
-		*z -= a->offsets[a->batch.items[s]];
-}
-
 /* Logits of the tile become their gradients; returns the losses of this thread's samples or groups. */
 ON_DEVICE double tile_loss(uint32_t t, const struct tower_arguments *a, float *z, uint32_t first, uint32_t count)
 {
-	const float scale = 1.0f / (float)(a->step->samples - *a->batch.missing);
-	const float *weights = a->batch.weights + first;
+	const float scale = loss_scale(a);
 	const uint32_t group = a->loss == LOSS_BINARY ? 1 : a->group;
 	double loss = 0.0;
-	for (uint32_t s0 = t * group; s0 < count; s0 += THREADS * group) {
-		for (uint32_t s = s0; s < s0 + group; s++)
-			take_logit(a, z + s, first + s);
-		if (a->loss == LOSS_BINARY)
-			loss += sample_loss(z + s0, (first + s0) % a->group == 0, weights[s0], scale);
-		else
-			loss += group_loss(a->loss, z + s0, weights + s0, group, scale);
-		for (uint32_t s = s0; s < s0 + group && a->has_factors; s++)
-			a->logits[first + s] = z[s];
-	}
+	for (uint32_t s = t * group; s < count; s += THREADS * group)
+		loss += take_loss(a, z + s, first + s, group, scale);
 	for (uint32_t s = count + t; s < a->plan.tile; s += THREADS)
 		z[s] = 0.0f;
 	return loss;
@@ -238,7 +177,8 @@ static void set_dropout(const struct backend_state *state, struct tower_argument
 	a->wide_layers = wide;
 }
 
-void cuda_train_tower(struct backend_state *state, const struct batch *batch, const struct step *step)
+struct tower_arguments cuda_training_arguments(const struct backend_state *state, const struct batch *batch,
+                                               const struct step *step)
 {
 	struct tower_arguments a;
 	memset(&a, 0, sizeof a);
@@ -258,6 +198,16 @@ void cuda_train_tower(struct backend_state *state, const struct batch *batch, co
 	a.loss = state->options.loss;
 	a.has_factors = state->has_factors;
 	set_dropout(state, &a);
+	return a;
+}
+
+void cuda_train_tower(struct backend_state *state, const struct batch *batch, const struct step *step)
+{
+	if (state->plain.chosen) {
+		cuda_plain_train(state, batch, step);
+		return;
+	}
+	const struct tower_arguments a = cuda_training_arguments(state, batch, step);
 	if (a.plan.all)
 		LAUNCH(&state->device, STREAM_WORK, train_tiles_shared, a.plan.blocks, a.plan.shared_bytes, a);
 	else
@@ -280,6 +230,10 @@ void cuda_score_tower(struct backend_state *state, const float *user_parts, cons
 	a.items_a_user = items_a_user;
 	a.pairs = pairs;
 	a.scores = scores;
+	if (state->plain_forward.chosen) {
+		cuda_plain_score(state, &a);
+		return;
+	}
 	const uint32_t blocks = blocks_for(pairs, a.plan.tile, a.plan.blocks);
 	if (a.plan.all)
 		LAUNCH(&state->device, STREAM_WORK, score_tiles_shared, blocks, a.plan.shared_bytes, a);

@@ -30,6 +30,20 @@ close_logs() {
 	same log.cuda log.again
 }
 
+@test "the tower by cuBLAS trains and scores as on the CPU, and repeats its bytes" {
+	train-mlp --quiet "${small[@]}" --log log.cpu -o model.cpu train.rec
+	export RECPIPE_CUDA_TOWER=plain
+	expect 0 train-mlp --device cuda "${small[@]}" --log log.plain -o model.plain train.rec
+	[[ $stderr == *"training on cuda:0, emulated, tower by cuBLAS"* ]]
+	close_logs log.cpu log.plain
+	train-mlp --device cuda --quiet "${small[@]}" -o model.again train.rec
+	same model.plain model.again
+	score --quiet --device cuda -m model.cpu --all-items --top 3 -o lists.plain
+	RECPIPE_CUDA_TOWER=fused score --quiet --device cuda -m model.cpu --all-items --top 3 -o lists.fused
+	[ "$(recdump lists.plain | cut -f 1,2 | sort)" = "$(recdump lists.fused | cut -f 1,2 | sort)" ]
+	RECPIPE_CUDA_TOWER=both fails 64 "'both' is unknown, expected fused or plain" train-mlp --device cuda -o model train.rec
+}
+
 @test "samples from a pipe, and resumed runs" {
 	train-mlp --device cuda --quiet "${small[@]}" -o model train.rec
 	train-mlp --device cuda --quiet "${small[@]}" --epochs 2 -c ck -o half train.rec

@@ -1,26 +1,6 @@
 /* Training by the CUDA backend against the CPU's: gradients, steps, loss curves, and the same bytes however it runs. */
 #include "cuda_fixture.h"
-
-/* Odd sizes, every loss, every kind of model that it has, rows that many chunks of uses share. */
-static const struct setting settings[] = {
-	{"seed tower", "128-64-32-16-8-4-1", 40, 60, 4, 64, MODEL_MLP, 0, LOSS_BINARY, false, false, false, 0, 0},
-	{"dense Adam", "66-40-5-1", 17, 31, 7, 29, MODEL_MLP, 0, LOSS_BINARY, true, true, false, 0, 0},
-	{"missing samples, decay", "20-7-3-1", 5, 9, 2, 13, MODEL_MLP, 0, LOSS_BINARY, false, true, false, 0.1, 0},
-	{"one of everything", "2-1-1", 1, 1, 0, 1, MODEL_MLP, 0, LOSS_BINARY, false, false, false, 0, 0},
-	{"one item, many uses", "6-5-1", 300, 1, 3, 101, MODEL_MLP, 0, LOSS_BINARY, false, false, false, 0, 0},
-	{"wide last layer", "10-100-1", 5, 9, 5, 23, MODEL_MLP, 0, LOSS_BINARY, false, false, false, 0.1, 0},
-	{"large groups", "24-40-4-8-1", 5, 9, 70, 3, MODEL_MLP, 0, LOSS_BINARY, false, true, false, 0, 0},
-	{"softmax, offsets", "20-7-3-1", 5, 9, 2, 40, MODEL_MLP, 0, LOSS_SOFTMAX, true, true, true, 0.1, 0},
-	{"neumf, pairwise", "34-70-24-9-1", 17, 31, 6, 29, MODEL_NEUMF, 16, LOSS_PAIRWISE, false, true, false, 0.1, 0},
-	{"neumf, dense Adam", "32-16-8-1", 17, 31, 4, 90, MODEL_NEUMF, 24, LOSS_SOFTMAX, true, false, false, 0.1, 0},
-	{"gmf", NULL, 5, 9, 2, 40, MODEL_GMF, 5, LOSS_BINARY, false, true, false, 0.1, 0},
-	{"gmf, pairwise", NULL, 13, 31, 3, 700, MODEL_GMF, 33, LOSS_PAIRWISE, false, false, false, 0, 0},
-	{"mf, softmax, large groups", NULL, 5, 9, 60, 3, MODEL_MF, 15, LOSS_SOFTMAX, true, true, true, 0.1, 0},
-	{"mf, pairwise", NULL, 17, 5000, 3, 900, MODEL_MF, 32, LOSS_PAIRWISE, false, false, false, 0.1, 0},
-	{"mf, one of everything", NULL, 1, 1, 0, 1, MODEL_MF, 1, LOSS_BINARY, false, false, false, 0, 0},
-	{"dropout", "40-24-12-6-1", 17, 31, 4, 61, MODEL_MLP, 0, LOSS_BINARY, false, true, false, 0.1, 0.25},
-	{"dropout, large groups", "24-40-4-8-1", 5, 9, 70, 3, MODEL_MLP, 0, LOSS_BINARY, false, false, false, 0, 0.4},
-};
+#include "cuda_train_settings.h"
 
 /* A loss of differences leaves alone what is added to all logits of a user: his bias, the last layer's. */
 static void check_constants_stand(const struct fixture *f, const struct trained_state *t)
@@ -177,6 +157,7 @@ static void test_tiles_of_any_size(void)
 	const size_t before = emulated_settings.shared_limit;
 	if (on_a_device())
 		return;
+	setenv("RECPIPE_CUDA_TOWER", "fused", 1);
 	for (size_t t = 0; t < COUNT_OF(of); t++) {
 		struct fixture f;
 		struct trained_state cpu, cuda;
@@ -193,6 +174,7 @@ static void test_tiles_of_any_size(void)
 		trained_release(&cpu);
 		fixture_release(&f);
 	}
+	unsetenv("RECPIPE_CUDA_TOWER");
 }
 
 /* A loss that is no number is told, not hidden. */
