@@ -115,8 +115,8 @@ ON_DEVICE void pool_listed(uint32_t t, const struct round_arguments *a, const in
 }
 
 /* The vector of one user, by a block: `begin` to `end` of the interactions are his history. */
-ON_DEVICE void make_vector(const struct round_arguments *a, uint32_t user, uint32_t b, uint64_t begin, uint64_t end, float norm,
-                           bool trains, float *to)
+ON_DEVICE void make_vector(const struct round_arguments *a, uint32_t user, uint32_t b, uint64_t begin, uint64_t end,
+                           float norm, bool trains, float *to)
 {
 	float *const vector = shared_floats();
 	int32_t *const listed = (int32_t *)(void *)(vector + a->c.stride);

@@ -11,7 +11,7 @@ enum {
 	SLAB = 16, ROWS_OF_PRODUCT = 64, COLUMNS_OF_PRODUCT = 128,
 	ROW_PITCH = ROWS_OF_PRODUCT + 4, COLUMN_PITCH = COLUMNS_OF_PRODUCT + 4,
 	SLAB_FLOATS = SLAB * (ROW_PITCH + COLUMN_PITCH),
-	PRODUCT_BYTES = 2 * SLAB_FLOATS * (int)sizeof(float),
+	PRODUCT_FLOATS = 2 * SLAB_FLOATS,
 	SUMS_A_THREAD = 8,        /* quads: of row i of four, [2 i] and [2 i + 1] are 64 columns apart */
 };
 
@@ -121,7 +121,7 @@ ON_DEVICE void multiply_slab(uint32_t t, const float *slab, struct float4 *sums)
 	}
 }
 
-/* The whole product of the block. `slabs`, in shared memory, has room for PRODUCT_BYTES; the constants say how either side
+/* The whole product of the block. `slabs`, in shared memory, has room for PRODUCT_FLOATS; the constants say how either side
  * lies; row_sums, unless NULL, receives the sums of x over the depth: those of row t are thread t's. */
 ON_DEVICE void multiply_block(const struct block_product *p, float *slabs, const bool x_deep, const bool y_deep,
                               struct float4 (*sums)[SUMS_A_THREAD], float (*row_sums)[1])

@@ -66,7 +66,7 @@ void cuda_score_round(struct backend_state *state, const struct round_arguments 
 {
 	const uint32_t blocks = blocks_for(round->count, ROWS_OF_PRODUCT, UINT32_MAX) *
 	                        blocks_for(round->items, COLUMNS_OF_PRODUCT, UINT32_MAX);
-	LAUNCH(&state->device, STREAM_WORK, score_catalogue, blocks, PRODUCT_BYTES, *round);
+	LAUNCH(&state->device, STREAM_WORK, score_catalogue, blocks, PRODUCT_FLOATS * sizeof(float), *round);
 }
 
 /* A block has 64 users, 128 factors and a chunk of items. */
@@ -113,7 +113,7 @@ void cuda_back_to_users(struct backend_state *state, const struct round_argument
 {
 	const uint32_t blocks = blocks_for(round->count, ROWS_OF_PRODUCT, UINT32_MAX) *
 	                        blocks_for(round->c.columns, COLUMNS_OF_PRODUCT, UINT32_MAX) * round->c.chunks;
-	LAUNCH(&state->device, STREAM_WORK, back_to_users, blocks, PRODUCT_BYTES, *round);
+	LAUNCH(&state->device, STREAM_WORK, back_to_users, blocks, PRODUCT_FLOATS * sizeof(float), *round);
 	LAUNCH(&state->device, STREAM_WORK, step_users, blocks_for((uint64_t)round->count * round->c.stride, THREADS, GRID_WIDE),
 	       0, *round);
 }
@@ -207,5 +207,5 @@ void cuda_back_to_items(struct backend_state *state, const struct round_argument
 {
 	const uint32_t blocks = blocks_for(round->items, ROWS_OF_PRODUCT, UINT32_MAX) *
 	                        blocks_for(round->c.columns, COLUMNS_OF_PRODUCT, UINT32_MAX);
-	LAUNCH(&state->device, STREAM_WORK, back_to_items, blocks, PRODUCT_BYTES, *round);
+	LAUNCH(&state->device, STREAM_WORK, back_to_items, blocks, PRODUCT_FLOATS * sizeof(float), *round);
 }
