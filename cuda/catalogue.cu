@@ -204,7 +204,6 @@ void cuda_train_users(struct backend_state *state, const struct train_span *span
 		cuda_step_history(state, &a);
 	if (c->own_rows)
 		cuda_step_features(state, &a);
-	c->rows_current = !c->own_rows;
 }
 
 static int more_users(struct backend_state *state, size_t count, struct error *error)
