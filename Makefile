@@ -183,7 +183,8 @@ instrumented := -O1 -fsanitize=thread
 
 # Fused multiply-adds by the processor: the library's cost forty times as much. As the CPU's sanitized kernels, those that
 # multiply have ASan alone.
-$(addprefix $(BUILD)/emulated/,adam.o factors.o plain.o rows.o segment.o tower.o): private emulated_flags = -mfma \
+multiplying := adam factors history plain products rows segment softmax tower
+$(multiplying:%=$(BUILD)/emulated/%.o): private emulated_flags = -mfma \
 	$(if $(filter 1,$(SANITIZE)),-fno-sanitize=undefined)
 
 $(BUILD)/emulated/%.o: cuda/%.cu $(BUILD)/flags

@@ -1,4 +1,5 @@
 /* The CUDA backend: opening, moving state in and out, closing. state.h tells how the work is cut. */
+#include "catalogue.h"
 #include "plain.h"
 
 #include <stdlib.h>
@@ -18,6 +19,7 @@ static void cuda_close(struct backend_state *state)
 		return;
 	blas_close(state->blas);
 	device_close(&state->device);
+	free(state->catalogue);
 	free(state);
 }
 
@@ -54,6 +56,8 @@ static int cuda_put(struct backend_state *state, const struct parameters *parame
 	}
 	state->step = step;
 	state->scoring.current = false;
+	if (state->catalogue)
+		state->catalogue->rows_current = false;
 	return device_finish(&state->device, error);
 }
 
@@ -98,7 +102,8 @@ static int open_state(struct backend_state *state, const struct parameters *para
 	if (cuda_lay_out(state, parameters, error) < 0 || device_open(&state->device, device_number, error) < 0)
 		return -1;
 	state->values = new_block(state, "the model", error);
-	if (!state->values || (state->has_tower && init_forward(state, error) < 0))
+	if (!state->values || (state->has_tower && init_forward(state, error) < 0) ||
+	    cuda_catalogue_open(state, parameters, error) < 0)
 		return -1;
 	if (trains) {
 		state->moment1 = new_block(state, "the optimiser's moments", error);

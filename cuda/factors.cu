@@ -1,6 +1,6 @@
 /* The product of factors: logits of samples, losses of models without a tower, gradients of rows and of weights, scores.
  * Rows are gathered once a batch, so that both sides step from the values that the logits were made of. */
-#include "adam.h"
+#include "catalogue.h"
 #include "loss.h"
 
 /* A sum over a row goes in as many lanes, each a chain, which are added up by halves. */
@@ -239,6 +239,10 @@ void cuda_step_factors(struct backend_state *state, enum side_name which, const 
 void cuda_make_queries(struct backend_state *state, const uint32_t *users, uint32_t count, float *queries)
 {
 	struct factor_arguments a = factor_arguments(state, NULL, NULL);
+	if (state->shape.kind == MODEL_HISTORY) {
+		cuda_history_queries(state, users, count, queries);
+		return;
+	}
 	a.table = state->sides[SIDE_USER].factors;
 	a.users_listed = users;
 	a.count = count;
@@ -251,7 +255,7 @@ void cuda_score_factors(struct backend_state *state, const float *queries, const
 {
 	struct factor_arguments a = factor_arguments(state, NULL, NULL);
 	a.users = queries;
-	a.items = state->values + state->sides[SIDE_ITEM].factors.at;
+	a.items = state->catalogue ? cuda_item_rows(state) : state->values + state->sides[SIDE_ITEM].factors.at;
 	a.user_slots = user_slots;
 	a.items_listed = items;
 	a.first_item = first_item;

@@ -137,6 +137,16 @@ void emulated_launch(struct device *device, enum device_stream stream, const str
 
 #endif
 
+/* What every thread has of its own and keeps from phase to phase: `count` values of a type. A function that takes it has
+ * a parameter type (*name)[count]; OF_THREAD(name, t) is the array of thread t. */
+#ifdef __CUDACC__
+#define PER_THREAD(type, name, count) type name[1][count]
+#define OF_THREAD(name, t) (name)[0]
+#else
+#define PER_THREAD(type, name, count) type name[THREADS][count]
+#define OF_THREAD(name, t) (name)[t]
+#endif
+
 ON_DEVICE uint32_t least_of(uint32_t a, uint32_t b)
 {
 	return a < b ? a : b;

@@ -1,4 +1,5 @@
 /* What a model's matrices are to the backend, how kernels' tiles share memory, and all that training needs of it. */
+#include "catalogue.h"
 #include "plain.h"
 
 enum {
@@ -9,7 +10,7 @@ enum {
 
 /* ---- the model ---- */
 
-static struct table find_table(const struct parameters *parameters, const char *name)
+struct table cuda_find_table(const struct parameters *parameters, const char *name)
 {
 	struct table table = {0, 0, 0, 0};
 	for (size_t m = 0; m < parameters->count; m++) {
@@ -30,11 +31,10 @@ static int refuse(const struct backend_state *state, struct error *error)
 	const struct backend_options *options = &state->options;
 	const bool trains = options->batch_groups > 0;
 	static const char instead[] = "the CUDA backend does not have it, --device cpu does";
-	if (shape->kind == MODEL_HISTORY || shape->kind == MODEL_IALS || shape->kind >= MODEL_KINDS)
-		return cuda_error(error, CODE_USAGE, "a model of kind %s: %s", shape->kind == MODEL_HISTORY ? "history" : "ials",
-		                  instead);
-	if (trains && options->loss == LOSS_CATALOGUE)
-		return cuda_error(error, CODE_USAGE, "training against the whole catalogue: %s", instead);
+	if (shape->kind == MODEL_IALS || shape->kind >= MODEL_KINDS)
+		return cuda_error(error, CODE_USAGE, "a model of kind ials: %s", instead);
+	if (cuda_catalogue_check(state, error) < 0)
+		return -1;
 	if (trains && options->loss == LOSS_SQUARES)
 		return cuda_error(error, CODE_USAGE, "training by sweeps of least squares: %s", instead);
 	if (options->precision != PRECISION_FP32)
@@ -55,10 +55,10 @@ static struct layer find_layer(const struct parameters *parameters, uint32_t l)
 	struct layer layer;
 	memset(&layer, 0, sizeof layer);
 	snprintf(name, sizeof name, "mlp.%u.weight", l);
-	const struct table weight = find_table(parameters, name);
+	const struct table weight = cuda_find_table(parameters, name);
 	snprintf(name, sizeof name, "mlp.%u.bias", l);
 	layer.weight = weight.at;
-	layer.bias = find_table(parameters, name).at;
+	layer.bias = cuda_find_table(parameters, name).at;
 	layer.inputs = weight.columns;
 	layer.outputs = weight.rows;
 	layer.stride = (uint32_t)weight.stride;
@@ -83,8 +83,8 @@ static void lay_out_tower(struct backend_state *state, const struct parameters *
 		units += layer.outputs;
 		tower->layers[l] = layer;
 	}
-	state->sides[SIDE_USER].embeddings = find_table(parameters, "user_embedding");
-	state->sides[SIDE_ITEM].embeddings = find_table(parameters, "item_embedding");
+	state->sides[SIDE_USER].embeddings = cuda_find_table(parameters, "user_embedding");
+	state->sides[SIDE_ITEM].embeddings = cuda_find_table(parameters, "item_embedding");
 	state->sides[SIDE_USER].half = state->first.weight;
 	state->sides[SIDE_ITEM].half = state->first.weight + state->shape.user_dimension;
 }
@@ -104,10 +104,13 @@ int cuda_lay_out(struct backend_state *state, const struct parameters *parameter
 	if (state->has_tower)
 		lay_out_tower(state, parameters);
 	if (state->has_factors) {
-		state->sides[SIDE_USER].factors = find_table(parameters, "user_factors");
-		state->sides[SIDE_ITEM].factors = find_table(parameters, "item_factors");
-		state->factor_weight = find_table(parameters, "gmf.weight");
-		state->factor_bias = find_table(parameters, "gmf.bias");
+		state->sides[SIDE_USER].factors = cuda_find_table(parameters, "user_factors");
+		state->sides[SIDE_ITEM].factors = cuda_find_table(parameters, "item_factors");
+		const size_t stride = state->sides[SIDE_ITEM].factors.stride; /* where histories alone make users' vectors as well */
+		state->sides[SIDE_USER].factors.stride = stride;
+		state->sides[SIDE_USER].factors.columns = state->sides[SIDE_ITEM].factors.columns;
+		state->factor_weight = cuda_find_table(parameters, "gmf.weight");
+		state->factor_bias = cuda_find_table(parameters, "gmf.bias");
 	}
 	return 0;
 }
@@ -335,6 +338,8 @@ static int init_factors(struct backend_state *state, struct error *error)
 
 int cuda_init_training(struct backend_state *state, struct error *error)
 {
+	if (state->options.loss == LOSS_CATALOGUE)
+		return cuda_catalogue_init(state, error);
 	state->groups_max = state->options.batch_groups;
 	state->samples_max = state->groups_max * state->group;
 	if (init_batches(state, error) < 0 || (state->has_tower && init_tower(state, error) < 0) ||

@@ -205,6 +205,7 @@ struct backend_state {
 	uint64_t step;
 
 	struct scoring scoring;
+	struct catalogue_state *catalogue; /* of mf trained by users and of histories (catalogue.h); owned, NULL: neither */
 	char description[DEVICE_NAME_SIZE + 64];
 };
 
@@ -212,7 +213,9 @@ struct backend_state {
 extern "C" {
 #endif
 
-/* layout.cu: finds the matrices; refuses what the backend does not do, naming it. */
+/* layout.cu: a matrix of the model, rows 0 when it has none of that name. */
+struct table cuda_find_table(const struct parameters *parameters, const char *name);
+/* Finds the matrices; refuses what the backend does not do, naming it. */
 MUST_CHECK int cuda_lay_out(struct backend_state *state, const struct parameters *parameters, struct error *error);
 /* A tile of `units` rows, with `gradient` and `weights` floats beside it, for a kernel over up to `things` samples, which
  * go by `least` at once. */

@@ -1,6 +1,5 @@
 /* Training: a span of batches is queued whole, and waited for at its end. */
-#include "launch.h"
-#include "state.h"
+#include "catalogue.h"
 
 /* base^n by squaring: exact operations of IEEE in one order, no library's power. */
 static double power(double base, uint64_t n)
@@ -239,6 +238,15 @@ static void replay_span(struct backend_state *state, const struct train_span *sp
 		device_replay(device, b % 2);
 }
 
+/* Batches of users: the host's part is small, so they are queued one by one. */
+static void queue_users(struct backend_state *state, const struct train_span *span, const struct step *steps, size_t count)
+{
+	device_mark(&state->device, STREAM_AHEAD, MARK_READY);
+	device_wait(&state->device, STREAM_WORK, MARK_READY);
+	for (size_t b = 0; b < count; b++)
+		cuda_train_users(state, span, b * state->groups_max, steps[b].groups, state->steps + b);
+}
+
 void cuda_forget_graphs(struct backend_state *state)
 {
 	if (state->has_graphs)
@@ -249,7 +257,8 @@ void cuda_forget_graphs(struct backend_state *state)
 int cuda_train(struct backend_state *state, const struct train_span *span, struct train_result *result,
                struct error *error)
 {
-	uint64_t missing = 0;
+	const bool by_users = state->options.loss == LOSS_CATALOGUE;
+	uint64_t missing = 0;     /* or, by users, found */
 	memset(result, 0, sizeof *result);
 	if (state->groups_max == 0)
 		return cuda_error(error, CODE_BUG, "this backend was opened for scoring only");
@@ -259,13 +268,17 @@ int cuda_train(struct backend_state *state, const struct train_span *span, struc
 	const size_t count = (size_t)((span->end - span->begin + state->groups_max - 1) / state->groups_max);
 	if (!span->users && cuda_sampler_copy(state, span->sampler, error) < 0)
 		return -1;
+	if (by_users && cuda_catalogue_span(state, span, error) < 0)
+		return -1;
 	struct step *steps = make_steps(state, span, count, error);
 	if (!steps)
 		return -1;
 	state->scoring.current = false;
 	device_zero(&state->device, STREAM_WORK, state->loss_sum, sizeof *state->loss_sum);
 	device_zero(&state->device, STREAM_WORK, state->missing_sum, sizeof *state->missing_sum);
-	if (span->users)
+	if (by_users)
+		queue_users(state, span, steps, count);
+	else if (span->users)
 		queue_span(state, span, steps, count);
 	else
 		replay_span(state, span, count);
@@ -276,7 +289,7 @@ int cuda_train(struct backend_state *state, const struct train_span *span, struc
 	if (status < 0)
 		return -1;
 	state->step += count;
-	result->missing = missing;
-	result->samples = (span->end - span->begin) * state->group - missing;
+	result->missing = by_users ? 0 : missing;
+	result->samples = by_users ? missing : (span->end - span->begin) * state->group - missing;
 	return 0;
 }

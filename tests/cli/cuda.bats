@@ -46,9 +46,12 @@ close_logs() {
 
 @test "samples from a pipe, and resumed runs" {
 	train-mlp --device cuda --quiet "${small[@]}" -o model train.rec
-	train-mlp --device cuda --quiet "${small[@]}" --epochs 2 -c ck -o half train.rec
-	train-mlp --device cuda --quiet "${small[@]}" -c ck -o resumed train.rec
-	same model resumed
+	sample-neg --epochs 3 -o samples train.rec
+	head -c 90000 samples >part
+	expect 65 train-mlp --device cuda --quiet "${small[@]}" -c ck --checkpoint-batches 3 -o no part
+	train-mlp --device cuda --quiet "${small[@]}" -c ck --resume -o resumed - <samples
+	train-mlp --device cuda --quiet "${small[@]}" -o unbroken - <samples
+	same unbroken resumed
 	sample-neg --epochs 3 train.rec | train-mlp --device cuda --quiet "${small[@]}" -o piped -
 	score --quiet -m model --all-items --top 3 -o lists
 	score --quiet -m piped --all-items --top 3 -o lists.piped
@@ -66,9 +69,23 @@ close_logs() {
 	same lists.cpu lists.cuda
 }
 
+@test "mf and history train against the whole catalogue as on the CPU, repeat their bytes and score" {
+	users=(--quiet --factors 12 --epochs 3 --batch 20 --valid valid.rec)
+	for kind in mf "history --user-part"; do
+		# shellcheck disable=SC2206  # two words
+		of=(--model $kind --loss softmax)
+		train-mlp "${users[@]}" "${of[@]}" --log log.cpu -o model.cpu train.rec
+		train-mlp --device cuda "${users[@]}" "${of[@]}" --log log.cuda -o model.cuda train.rec
+		close_logs log.cpu log.cuda
+		train-mlp --device cuda "${users[@]}" "${of[@]}" --checkpoint ck --checkpoint-batches 2 -o again train.rec
+		same model.cuda again
+	done
+	score --quiet -m model.cuda --history train.rec --all-items --top 7 --known train.rec -o lists.cpu
+	score --quiet --device cuda -m model.cuda --history train.rec --all-items --top 7 --known train.rec -o lists.cuda
+	same lists.cpu lists.cuda
+}
+
 @test "what the backend does not do is refused, and named" {
-	fails 64 "history" train-mlp --device cuda --model history --loss softmax -o model train.rec
-	fails 64 "catalogue" train-mlp --device cuda --model mf --loss softmax -o model train.rec
 	fails 64 "ials" train-mlp --device cuda --model ials -o model train.rec
 	fails 64 "bf16" train-mlp --device cuda --precision bf16 -o model train.rec
 	fails 69 "cuda:7" train-mlp --device cuda:7 -o model train.rec
