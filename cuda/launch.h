@@ -27,6 +27,9 @@ enum { THREADS = 256, WARP = 32, WARPS = THREADS / WARP };
 #include <cuda_runtime.h>
 
 #define KERNEL(name, arguments_type) static __global__ void __launch_bounds__(THREADS) name(const arguments_type a)
+/* With registers for two blocks on a multiprocessor, which ptxas would else save on. */
+#define KERNEL_OF_TWO(name, arguments_type) \
+	static __global__ void __launch_bounds__(THREADS, 2) name(const arguments_type a)
 #define ON_DEVICE static __device__ __forceinline__
 #define ON_BOTH static __host__ __device__ inline
 #define EACH_THREAD(t) \
@@ -81,6 +84,7 @@ extern struct emulated emulated;
 		name(*(const arguments_type *)arguments); \
 	} \
 	static void name(const arguments_type a)
+#define KERNEL_OF_TWO(name, arguments_type) KERNEL(name, arguments_type)
 #define ON_DEVICE static inline UNUSED
 #define ON_BOTH static inline UNUSED
 #define EACH_THREAD(t) \

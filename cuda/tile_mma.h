@@ -380,12 +380,12 @@ ON_DEVICE void copy_layer(const enum precision kind, uint32_t thread, const floa
 /* What a launch has to choose from: kernels of either precision, for plans with everything, with the tile alone, and with
  * nothing for certain in shared memory. */
 #define TENSOR_KERNELS(name, arguments_type, body) \
-	KERNEL(name##_tf32_shared, arguments_type) { if (HAS_MMA) body(&a, TILE_SHARED | WEIGHTS_SHARED, PRECISION_TF32); } \
-	KERNEL(name##_tf32_tile, arguments_type) { if (HAS_MMA) body(&a, TILE_SHARED, PRECISION_TF32); } \
-	KERNEL(name##_tf32, arguments_type) { if (HAS_MMA) body(&a, 0, PRECISION_TF32); } \
-	KERNEL(name##_bf16_shared, arguments_type) { if (HAS_MMA) body(&a, TILE_SHARED | WEIGHTS_SHARED, PRECISION_BF16); } \
-	KERNEL(name##_bf16_tile, arguments_type) { if (HAS_MMA) body(&a, TILE_SHARED, PRECISION_BF16); } \
-	KERNEL(name##_bf16, arguments_type) { if (HAS_MMA) body(&a, 0, PRECISION_BF16); }
+	KERNEL_OF_TWO(name##_tf32_shared, arguments_type) { if (HAS_MMA) body(&a, TILE_SHARED | WEIGHTS_SHARED, PRECISION_TF32); } \
+	KERNEL_OF_TWO(name##_tf32_tile, arguments_type) { if (HAS_MMA) body(&a, TILE_SHARED, PRECISION_TF32); } \
+	KERNEL_OF_TWO(name##_tf32, arguments_type) { if (HAS_MMA) body(&a, 0, PRECISION_TF32); } \
+	KERNEL_OF_TWO(name##_bf16_shared, arguments_type) { if (HAS_MMA) body(&a, TILE_SHARED | WEIGHTS_SHARED, PRECISION_BF16); } \
+	KERNEL_OF_TWO(name##_bf16_tile, arguments_type) { if (HAS_MMA) body(&a, TILE_SHARED, PRECISION_BF16); } \
+	KERNEL_OF_TWO(name##_bf16, arguments_type) { if (HAS_MMA) body(&a, 0, PRECISION_BF16); }
 
 #define LAUNCH_KIND(device, name, kind, plan, blocks, arguments) \
 	do { \

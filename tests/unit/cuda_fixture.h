@@ -37,10 +37,10 @@ struct fixture {
 static inline const struct backend *cuda_under_test(struct error *error)
 {
 	const char *device = getenv("RECPIPE_TEST_DEVICE");
-	const struct backend *emulated = recpipe_cuda_backend();
+	const struct backend *linked = recpipe_cuda_backend(); /* the emulated one */
 	if (device)
 		return backend_find(device, error);
-	return emulated->probe(0, error) == 0 ? emulated : NULL;
+	return linked->probe(0, error) == 0 ? linked : NULL;
 }
 
 static inline bool on_a_device(void)
