@@ -148,7 +148,8 @@ cuda: $(cuda_object) ## the CUDA backend alone (build/lib/recpipe/recpipe_cuda.s
 	$(if $(NVCC),,@echo 'make: no nvcc was found: NVCC=path names one' >&2; exit 1)
 
 # Sources without kernels need no code of more than one.
-$(addprefix $(BUILD)/cuda/,$(addsuffix .o,backend blas blocks failure layout plain_plan score)): private cuda_archs = $(lastword $(filter \
+hosted := backend blas blocks failure layout plain_plan score tensor
+$(hosted:%=$(BUILD)/cuda/%.o): private cuda_archs = $(lastword $(filter \
 	$(cuda_known:compute_%=%),$(CUDA_ARCH)))
 
 $(BUILD)/cuda/archs: FORCE

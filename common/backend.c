@@ -11,7 +11,7 @@
 
 enum { FOLDER_MAX = PATH_MAX + 64 };
 
-const char *const precision_names[] = {"fp32", "bf16", NULL};
+const char *const precision_names[] = {"fp32", "bf16", "tf32", NULL};
 
 static const char object_name[] = "recpipe_cuda.so";
 

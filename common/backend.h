@@ -47,9 +47,9 @@ struct item_features {
 };
 
 /* Of the tower's products. Parameters, sums and everything else are single precision. */
-enum precision { PRECISION_FP32, PRECISION_BF16 };
+enum precision { PRECISION_FP32, PRECISION_BF16, PRECISION_TF32 };
 
-/* "fp32", "bf16"; NULL ends them. */
+/* "fp32", "bf16", "tf32"; NULL ends them. */
 extern const char *const precision_names[];
 
 struct backend_options {

@@ -205,6 +205,9 @@ static int check_shape(const struct model_shape *shape, const struct backend_opt
 	const bool by_sweeps = options->loss == LOSS_SQUARES && options->batch_groups > 0;
 	if (model_has_tower(shape) && shape->layer_count < 2)
 		return error_set(error, CODE_USAGE, "the tower needs a hidden layer at least");
+	if (options->precision == PRECISION_TF32)
+		return error_set(error, CODE_USAGE, "products of tf32 are for tensor cores: --device cuda has them, the CPU fp32 and "
+		                 "bf16");
 	if (options->precision == PRECISION_BF16 && !model_has_tower(shape))
 		return error_set(error, CODE_USAGE, "a %s has no tower: bf16 is for the products of one",
 		                 model_kind_names[shape->kind]);

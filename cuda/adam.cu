@@ -26,7 +26,7 @@ KERNEL(step_dense, struct dense_arguments)
 	while (a.segments.first_block[which + 1] <= BLOCK)
 		which++;
 	const struct segment *s = &a.segments.of[which];
-	const uint32_t first = (BLOCK - a.segments.first_block[which]) * LINE, size = s->rows * s->columns;
+	const uint32_t first = (BLOCK - a.segments.first_block[which]) * LINE, size = s->size;
 	EACH_THREAD(t) {
 		const uint32_t element = first + t % LINE;
 		shares[t] = element < size && !s->stands ? share_of_sum(s, element, t / LINE) : 0.0f;
@@ -37,8 +37,12 @@ KERNEL(step_dense, struct dense_arguments)
 			float gradient = shares[t];
 			for (uint32_t i = 1; i < SHARES; i++)
 				gradient += shares[i * LINE + t];
-			const size_t at = s->at + element / s->columns * s->value_stride + element % s->columns;
-			adam(&a.trained, at, gradient, a.step, s->decays ? a.step->decay : 1.0f);
+			uint32_t row = element / s->columns, column = element % s->columns;
+			if (s->fragments)
+				fragment_place(element, s->columns, &row, &column);
+			if (row < s->rows && column < s->columns)
+				adam(&a.trained, s->at + row * s->value_stride + column, gradient, a.step,
+				     s->decays ? a.step->decay : 1.0f);
 		}
 	}
 }

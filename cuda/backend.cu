@@ -88,9 +88,9 @@ static int init_forward(struct backend_state *state, struct error *error)
 		return -1;
 	for (int s = 0; s < SIDES; s++) {
 		struct side *side = &state->sides[s];
-		const size_t columns = side->embeddings.columns;
-		const size_t weights = (size_t)weight_pitch(side->embeddings.columns) * tower->width;
-		if (cuda_plan(state, &side->forth, columns + tower->width, 0, weights, UINT32_MAX, 1, error) < 0)
+		const uint32_t columns = side->embeddings.columns;
+		const size_t weights = (size_t)layer_pitch(state->options.precision, columns, tower->width) * tower->width;
+		if (cuda_plan(state, &side->forth, (size_t)columns + tower->width, 0, weights, UINT32_MAX, 1, error) < 0)
 			return -1;
 	}
 	return 0;
@@ -99,7 +99,8 @@ static int init_forward(struct backend_state *state, struct error *error)
 static int open_state(struct backend_state *state, const struct parameters *parameters, struct error *error)
 {
 	const bool trains = state->options.batch_groups > 0;
-	if (cuda_lay_out(state, parameters, error) < 0 || device_open(&state->device, device_number, error) < 0)
+	if (cuda_lay_out(state, parameters, error) < 0 || device_open(&state->device, device_number, error) < 0 ||
+	    cuda_check_precision(state, error) < 0)
 		return -1;
 	state->values = new_block(state, "the model", error);
 	if (!state->values || (state->has_tower && init_forward(state, error) < 0) ||

@@ -85,6 +85,7 @@ static const struct {
 	cublasComputeType_t compute;
 } computes[] = {
 	{PRECISION_FP32, CUBLAS_COMPUTE_32F_PEDANTIC},
+	{PRECISION_TF32, CUBLAS_COMPUTE_32F_FAST_TF32},
 	{PRECISION_BF16, CUBLAS_COMPUTE_32F_FAST_16BF},
 };
 

@@ -99,6 +99,8 @@ int device_open(struct device *device, int number, struct error *error)
 		return -1;
 	device->shared_limit = (size_t)attribute(number, cudaDevAttrMaxSharedMemoryPerBlockOptin);
 	device->processors = (uint32_t)attribute(number, cudaDevAttrMultiProcessorCount);
+	device->capability = (uint32_t)(10 * attribute(number, cudaDevAttrComputeCapabilityMajor) +
+	                                attribute(number, cudaDevAttrComputeCapabilityMinor));
 	static cudaDeviceProp properties; /* its layout differs between versions, its name is first in all of them */
 	if (cudaGetDeviceProperties(&properties, number) == cudaSuccess)
 		snprintf(device->name, sizeof device->name, "%s", properties.name);

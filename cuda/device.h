@@ -32,6 +32,7 @@ struct device {
 	int number;
 	size_t shared_limit;      /* bytes of shared memory that a block may have */
 	uint32_t processors;
+	uint32_t capability;      /* compute capability, 80 for 8.0 */
 	char name[DEVICE_NAME_SIZE];
 	struct device_block blocks[DEVICE_BLOCKS_MAX]; /* all memory, freed by device_close */
 	size_t block_count, bytes;

@@ -18,7 +18,8 @@ static bool has_fused_multiply_add(void) { return true; }
 #endif
 
 struct emulated emulated;
-struct emulated_settings emulated_settings = {.shared_limit = 96 * 1024, .memory = SIZE_MAX, .pinned = SIZE_MAX};
+struct emulated_settings emulated_settings = {.shared_limit = 96 * 1024, .memory = SIZE_MAX, .pinned = SIZE_MAX,
+                                              .capability = 90};
 
 int device_probe(int number, struct error *error)
 {
@@ -35,6 +36,7 @@ int device_open(struct device *device, int number, struct error *error)
 	device->number = number;
 	device->shared_limit = emulated_settings.shared_limit;
 	device->processors = 4;
+	device->capability = emulated_settings.capability;
 	snprintf(device->name, sizeof device->name, "emulated");
 	return device_probe(number, error);
 }

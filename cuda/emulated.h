@@ -7,6 +7,7 @@
 struct emulated_settings {
 	size_t shared_limit;      /* of devices opened from now on, bytes a block; below DEVICE_SHARED_PLAIN for tiles alone */
 	size_t memory, pinned;    /* bytes of the device; that device_pin has at most */
+	uint32_t capability;      /* of devices opened from now on */
 	bool backwards;           /* threads and blocks run in descending order */
 	bool ahead_last;          /* of graphs, what is on STREAM_AHEAD comes last instead of first */
 	bool late;                /* streams work as late as can be: late.h */

@@ -46,7 +46,7 @@ static float rounded(float value, unsigned bits)
 /* Bits that a precision's operands lose, of 23. */
 static unsigned lost_bits(enum precision precision)
 {
-	return precision == PRECISION_BF16 ? 16 : 0;
+	return precision == PRECISION_BF16 ? 16 : precision == PRECISION_TF32 ? 13 : 0;
 }
 
 KERNEL(multiply, struct blas_product)

@@ -8,7 +8,11 @@
  * A phase ends in a barrier. Within one, no thread may read what another one writes: so the emulator may run the
  * threads of a phase in any order, and the tests run them in two (and blocks as well) and want the same bytes. What
  * stands outside of phases is done by every thread alike: it may read what an earlier phase left in shared memory, as
- * long as the next phase does not write it. Nothing is shared between blocks but integer counters. */
+ * long as the next phase does not write it. Nothing is shared between blocks but integer counters.
+ *
+ * A phase may be one of whole warps, EACH_WARP(w) { ... }, for what a warp does together (mma.h). Its lanes' registers are
+ * a struct of each, r[WARP_LANES]: on a device a thread has its own alone, r[OF_LANE(l)], in the emulator there are those of
+ * all lanes, so that an operation of the warp finds every lane's. What lanes do by themselves stands in EACH_LANE(l). */
 #ifndef RECPIPE_CUDA_LAUNCH_H
 #define RECPIPE_CUDA_LAUNCH_H
 
@@ -23,10 +27,20 @@ enum { THREADS = 256, WARP = 32, WARPS = THREADS / WARP };
 #include <cuda_runtime.h>
 
 #define KERNEL(name, arguments_type) static __global__ void __launch_bounds__(THREADS) name(const arguments_type a)
+/* With registers for two blocks on a multiprocessor, which ptxas would else save on. */
+#define KERNEL_OF_TWO(name, arguments_type) \
+	static __global__ void __launch_bounds__(THREADS, 2) name(const arguments_type a)
 #define ON_DEVICE static __device__ __forceinline__
 #define ON_BOTH static __host__ __device__ inline
 #define EACH_THREAD(t) \
 	for (uint32_t t = threadIdx.x, turn_##t = 1; turn_##t; turn_##t = 0, __syncthreads())
+#define EACH_WARP(w) \
+	for (uint32_t w = threadIdx.x / WARP, turn_##w = 1; turn_##w; turn_##w = 0, __syncthreads())
+#define EACH_LANE(l) \
+	for (uint32_t l = threadIdx.x % WARP, turn_##l = 1; turn_##l; turn_##l = 0)
+#define OF_LANE(l) 0
+enum { WARP_LANES = 1 };
+#define UNROLLED _Pragma("unroll")
 #define BLOCK ((uint32_t)blockIdx.x)
 #define BLOCKS ((uint32_t)gridDim.x)
 
@@ -78,22 +92,38 @@ extern struct emulated emulated;
 		name(*(const arguments_type *)arguments); \
 	} \
 	static void name(const arguments_type a)
+#define KERNEL_OF_TWO(name, arguments_type) KERNEL(name, arguments_type)
 #define ON_DEVICE static inline UNUSED
 #define ON_BOTH static inline UNUSED
 #ifdef WATCHED
-/* Every thread for itself, as on a device. A phase of warps would be run by the first thread of each. */
+/* Every thread for itself, as on a device; a phase of warps is run by the first thread of each. */
 #define EACH_THREAD(t) \
 	for (uint32_t t = watch_phase(__FILE__, __LINE__), turn_##t = 1; turn_##t; turn_##t = 0, watch_barrier())
+#define EACH_WARP(w) \
+	for (uint32_t thread_##w = watch_phase(__FILE__, __LINE__), w = thread_##w / WARP, turn_##w = 1; \
+	     turn_##w && (thread_##w % WARP == 0 || (watch_barrier(), false)); turn_##w = 0, watch_barrier())
 #else
 #define EACH_THREAD(t) \
 	for (uint32_t turn_##t = 0, t; turn_##t < THREADS && (t = emulated_turn(turn_##t, THREADS), true); turn_##t++)
+#define EACH_WARP(w) \
+	for (uint32_t turn_##w = 0, w; turn_##w < WARPS && (w = emulated_turn(turn_##w, WARPS), true); turn_##w++)
 #endif
+#define EACH_LANE(l) \
+	for (uint32_t turn_##l = 0, l; turn_##l < WARP && (l = emulated_turn(turn_##l, WARP), true); turn_##l++)
+#define OF_LANE(l) (l)
+enum { WARP_LANES = WARP };
+#define UNROLLED
 #define BLOCK (emulated.block)
 #define BLOCKS (emulated.blocks)
 
 struct float4 {
 	_Alignas(16) float x;
 	float y, z, w;
+} __attribute__((may_alias));
+
+struct float2 {
+	_Alignas(8) float x;
+	float y;
 } __attribute__((may_alias));
 
 static inline uint32_t emulated_turn(uint32_t turn, uint32_t count)

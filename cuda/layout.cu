@@ -37,8 +37,9 @@ static int refuse(const struct backend_state *state, struct error *error)
 		return -1;
 	if (trains && options->loss == LOSS_SQUARES)
 		return cuda_error(error, CODE_USAGE, "training by sweeps of least squares: %s", instead);
-	if (options->precision != PRECISION_FP32)
-		return cuda_error(error, CODE_USAGE, "products of bf16: %s", instead);
+	if (options->precision != PRECISION_FP32 && !model_has_tower(shape))
+		return cuda_error(error, CODE_USAGE, "a model without a tower: %s is for the products of one",
+		                  options->precision == PRECISION_TF32 ? "tf32" : "bf16");
 	if (model_has_tower(shape) && shape->layer_count < 2)
 		return cuda_error(error, CODE_USAGE, "the tower needs a hidden layer at least");
 	if (trains && model_has_tower(shape) && options->loss != LOSS_BINARY && options->ratio >= 60)
@@ -78,8 +79,8 @@ static void lay_out_tower(struct backend_state *state, const struct parameters *
 		layer.gradient_at = gradient;
 		layer.weight_at = weights;
 		layer.unit_at = units;
-		gradient += layer.outputs * (layer.inputs + 1);
-		weights += layer.outputs * weight_pitch(layer.inputs);
+		gradient += layer_gradient_floats(state->options.precision, layer.inputs, layer.outputs);
+		weights += layer.outputs * layer_pitch(state->options.precision, layer.inputs, layer.outputs);
 		units += layer.outputs;
 		tower->layers[l] = layer;
 	}
@@ -118,7 +119,7 @@ int cuda_lay_out(struct backend_state *state, const struct parameters *parameter
 /* ---- tiles ---- */
 
 /* Shared bytes of a plan: its tile, gradient and copy of the weights, as far as they are shared. */
-static size_t bytes_of(const struct plan *plan)
+size_t cuda_plan_bytes(const struct plan *plan)
 {
 	const size_t tile = plan->shares_tile ? (size_t)plan->units * plan->pitch : 0;
 	const size_t gradient = plan->shares_gradient ? ((size_t)plan->gradient_floats + 3) / 4 * 4 : 0;
@@ -130,7 +131,7 @@ static bool fits(struct plan *plan, uint32_t least, size_t limit)
 {
 	for (plan->tile = 64; plan->tile >= 16 && plan->tile >= least; plan->tile /= 2) {
 		plan->pitch = plan->tile + 4;
-		plan->shared_bytes = bytes_of(plan);
+		plan->shared_bytes = cuda_plan_bytes(plan);
 		if (plan->shared_bytes <= limit)
 			return true;
 	}
@@ -155,7 +156,7 @@ static void choose_shares(struct plan *plan, size_t weights, uint32_t least, siz
 	plan->shares_tile = false;
 	plan->tile = 64;
 	plan->pitch = plan->tile + 4;
-	plan->shared_bytes = bytes_of(plan);
+	plan->shared_bytes = cuda_plan_bytes(plan);
 }
 
 void cuda_plan_shares(const struct backend_state *state, struct plan *plan, size_t units, size_t gradient, size_t weights,
@@ -164,7 +165,10 @@ void cuda_plan_shares(const struct backend_state *state, struct plan *plan, size
 	memset(plan, 0, sizeof *plan);
 	plan->units = (uint32_t)units;
 	plan->gradient_floats = (uint32_t)gradient;
-	choose_shares(plan, weights, least, state->device.shared_limit);
+	if (state->options.precision == PRECISION_FP32)
+		choose_shares(plan, weights, least, state->device.shared_limit);
+	else
+		cuda_choose_tensor_shares(plan, state->options.precision, weights, least, state->device.shared_limit);
 	plan->all = plan->shares_tile && plan->weight_floats > 0 && plan->shares_gradient == (gradient > 0);
 }
 
@@ -195,9 +199,10 @@ int cuda_plan(struct backend_state *state, struct plan *plan, size_t units, size
 static void add_segment(struct segments *segments, struct segment segment)
 {
 	enum { LINE = 32 }; /* adam.cu */
-	const uint32_t size = segment.rows * segment.columns;
+	if (!segment.fragments)
+		segment.size = segment.rows * segment.columns;
 	segments->of[segments->count] = segment;
-	segments->first_block[segments->count + 1] = segments->first_block[segments->count] + (size + LINE - 1) / LINE;
+	segments->first_block[segments->count + 1] = segments->first_block[segments->count] + (segment.size + LINE - 1) / LINE;
 	segments->count++;
 }
 
@@ -217,25 +222,44 @@ static struct segment plan_segment(const struct plan *plan, size_t gradient_at, 
 	return segment;
 }
 
+static struct segment weight_segment(const struct backend_state *state, const struct plan *plan, size_t gradient_at,
+                                     const struct layer *layer, size_t at)
+{
+	struct segment segment = plan_segment(plan, gradient_at, layer->outputs, layer->inputs, at, layer->stride);
+	/* Whole matrices (plain.cu) are rows whatever the precision. */
+	const bool rows = plan == &state->through && state->plain.chosen;
+	segment.fragments = !rows && goes_by_mma(state->options.precision, layer->inputs, layer->outputs);
+	segment.size = weight_gradient_floats(state->options.precision, layer->inputs, layer->outputs);
+	return segment;
+}
+
+/* Half of the first layer, as a layer. */
+static struct layer half_layer(const struct backend_state *state, const struct side *side)
+{
+	struct layer half = state->first;
+	half.inputs = side->embeddings.columns;
+	return half;
+}
+
 /* Biases do not decay. A loss of differences does not depend on what is added to every logit: the last bias stands. */
 static void list_tower(struct backend_state *state, struct segments *segments)
 {
-	const uint32_t width = state->tower.width;
+	const enum precision kind = state->options.precision;
 	for (int s = 0; s < SIDES; s++) {
 		const struct side *side = &state->sides[s];
-		const uint32_t columns = side->embeddings.columns;
-		add_segment(segments, plan_segment(&side->back, 0, width, columns, side->half, state->first.stride));
+		const struct layer half = half_layer(state, side);
+		const size_t bias_at = weight_gradient_floats(kind, half.inputs, half.outputs);
+		add_segment(segments, weight_segment(state, &side->back, 0, &half, side->half));
 		if (s == SIDE_USER)
-			add_segment(segments, plan_segment(&side->back, (size_t)width * columns, 1, width, state->first.bias, 0));
+			add_segment(segments, plan_segment(&side->back, bias_at, 1, half.outputs, state->first.bias, 0));
 	}
 	for (uint32_t l = 0; l < state->tower.layer_count; l++) {
 		const struct layer *layer = &state->tower.layers[l];
-		const size_t bias_at = layer->gradient_at + (size_t)layer->outputs * layer->inputs;
+		const size_t bias_at = layer->gradient_at + weight_gradient_floats(kind, layer->inputs, layer->outputs);
 		struct segment bias = plan_segment(&state->through, bias_at, 1, layer->outputs, layer->bias, 0);
 		cuda_plain_bias(state, l, &bias);
 		bias.stands = l + 1 == state->tower.layer_count && state->options.loss != LOSS_BINARY;
-		add_segment(segments, plan_segment(&state->through, layer->gradient_at, layer->outputs, layer->inputs,
-		                                   layer->weight, layer->stride));
+		add_segment(segments, weight_segment(state, &state->through, layer->gradient_at, layer, layer->weight));
 		add_segment(segments, bias);
 	}
 }
@@ -298,14 +322,15 @@ static int init_gradients(struct backend_state *state, const struct table *table
 static int init_tower(struct backend_state *state, struct error *error)
 {
 	const struct tower *tower = &state->tower;
+	const enum precision kind = state->options.precision;
 	if (cuda_plan_tower(state, true, error) < 0)
 		return -1;
 	for (int s = 0; s < SIDES; s++) {
 		struct side *side = &state->sides[s];
-		const size_t columns = side->embeddings.columns;
-		const size_t weights = (size_t)weight_pitch(side->embeddings.columns) * tower->width;
-		if (cuda_plan(state, &side->back, columns + tower->width, (columns + 1) * tower->width, weights, side->rows_max, 1,
-		              error) < 0 ||
+		const uint32_t columns = side->embeddings.columns;
+		const size_t weights = (size_t)layer_pitch(kind, columns, tower->width) * tower->width;
+		if (cuda_plan(state, &side->back, (size_t)columns + tower->width, layer_gradient_floats(kind, columns, tower->width),
+		              weights, side->rows_max, 1, error) < 0 ||
 		    init_gradients(state, &side->embeddings, &side->gradients, error) < 0)
 			return -1;
 		side->parts = floats(state, (size_t)side->rows_max * tower->width, "a batch's halves of the first layer", error);

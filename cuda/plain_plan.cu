@@ -114,7 +114,7 @@ static int init_training(struct backend_state *state, uint32_t least, struct err
 	struct plain *plain = &state->plain;
 	const struct tower *tower = &state->tower;
 	const struct layer *last = &tower->layers[tower->layer_count - 1];
-	const size_t gradient = (size_t)last->gradient_at + last->inputs + 1;
+	const size_t gradient = (size_t)last->gradient_at + layer_gradient_floats(state->options.precision, last->inputs, 1);
 	uint32_t widest = 0, outputs = 0;
 	for (uint32_t l = 0; l < tower->layer_count; l++) {
 		widest = tower->layers[l].inputs > widest ? tower->layers[l].inputs : widest;
@@ -144,7 +144,7 @@ int cuda_plan_tower(struct backend_state *state, bool trains, struct error *erro
 	const struct tower *tower = &state->tower;
 	const struct layer *last = &tower->layers[tower->layer_count - 1];
 	const uint32_t least = trains && state->options.loss != LOSS_BINARY ? state->group : 1;
-	const size_t units = (size_t)last->unit_at + 1, gradient = trains ? (size_t)last->gradient_at + last->inputs + 1 : 0;
+	const size_t units = (size_t)last->unit_at + 1, gradient = trains ? (size_t)last->gradient_at + layer_gradient_floats(state->options.precision, last->inputs, 1) : 0;
 	const size_t weights = (size_t)last->weight_at + weight_pitch(last->inputs);
 	struct plan shares;
 	cuda_plan_shares(state, &shares, units, gradient, weights, least);

@@ -1,7 +1,7 @@
 /* One side of the first layer, per distinct row of a batch: forward, its half of z1; back, from the gradient of that
  * half to the row and to the layer's weights. Tiles of rows, as those of samples (tile.h). */
 #include "adam.h"
-#include "tile.h"
+#include "tile_mma.h"
 
 struct row_arguments {
 	struct plan plan;
@@ -21,12 +21,13 @@ struct row_arguments {
 	bool with_bias;
 };
 
-ON_DEVICE struct product half_product(const struct row_arguments *a, const struct workspace *w, const bool all)
+ON_DEVICE struct product half_product(const struct row_arguments *a, const struct workspace *w, const unsigned known,
+                                      const enum precision kind)
 {
 	struct product p;
-	p.aligned = all || w->weights;
+	p.aligned = (known & WEIGHTS_SHARED) || (kind == PRECISION_FP32 && w->weights);
 	p.weight = p.aligned ? w->weights : a->weight;
-	p.stride = p.aligned ? weight_pitch(a->table.columns) : a->weight_stride;
+	p.stride = p.aligned ? layer_pitch(kind, a->table.columns, a->width) : a->weight_stride;
 	p.inputs = a->table.columns;
 	p.outputs = a->width;
 	p.bias = a->bias;
@@ -58,32 +59,34 @@ ON_DEVICE void load_rows(uint32_t t, const struct row_arguments *a, float *units
 	}
 }
 
-ON_DEVICE void project_share(const struct row_arguments *a, const bool all)
+ON_DEVICE void project_share(const struct row_arguments *a, const unsigned known, const enum precision kind)
 {
-	const struct workspace w = workspace_of(&a->plan, all);
+	const struct workspace w = workspace_of(&a->plan, known);
 	const uint32_t count = a->count_at ? *a->count_at : a->count, tiles = (count + a->plan.tile - 1) / a->plan.tile;
-	const struct product p = half_product(a, &w, all);
+	const struct product p = half_product(a, &w, known, kind);
 	EACH_THREAD(t) {
 		if (w.weights)
-			copy_weight(t, a->weight, a->weight_stride, p.inputs, p.outputs, w.weights);
+			copy_layer(kind, t, a->weight, a->weight_stride, p.inputs, p.outputs, w.weights);
 	}
 	for (uint32_t tile = BLOCK; tile < tiles; tile += BLOCKS) {
 		const uint32_t first = tile * p.tile, rows = least_of(count - first, p.tile);
 		EACH_THREAD(t) load_rows(t, a, p.in, first, rows);
-		EACH_THREAD(t) tile_forward(t, &p, false);
+		forward_phase(kind, &p, false);
 		EACH_THREAD(t) store_rows(t, p.out, p.pitch, a->width, first, rows, a->parts);
 	}
 }
 
 KERNEL(project_rows, struct row_arguments)
 {
-	project_share(&a, false);
+	project_share(&a, 0, PRECISION_FP32);
 }
 
 KERNEL(project_rows_shared, struct row_arguments)
 {
-	project_share(&a, true);
+	project_share(&a, ALL_SHARED, PRECISION_FP32);
 }
+
+TENSOR_KERNELS(project_rows, struct row_arguments, project_share)
 
 ON_DEVICE void load_sums(uint32_t t, const struct row_arguments *a, float *out, uint32_t first, uint32_t count)
 {
@@ -112,16 +115,16 @@ ON_DEVICE void step_rows(uint32_t t, const struct row_arguments *a, const float 
 		}
 }
 
-ON_DEVICE void step_share(const struct row_arguments *a, const bool all)
+ON_DEVICE void step_share(const struct row_arguments *a, const unsigned known, const enum precision kind)
 {
-	const struct workspace w = workspace_of(&a->plan, all);
+	const struct workspace w = workspace_of(&a->plan, known);
 	const uint32_t count = *a->count_at, tiles = (count + a->plan.tile - 1) / a->plan.tile;
 	const uint32_t end = share_begin(tiles, BLOCKS, BLOCK + 1);
-	const struct product p = half_product(a, &w, all);
+	const struct product p = half_product(a, &w, known, kind);
 	EACH_THREAD(t) {
 		clear_gradient(t, &a->plan, &w);
 		if (w.weights)
-			copy_weight(t, a->weight, a->weight_stride, p.inputs, p.outputs, w.weights);
+			copy_layer(kind, t, a->weight, a->weight_stride, p.inputs, p.outputs, w.weights);
 	}
 	for (uint32_t tile = share_begin(tiles, BLOCKS, BLOCK); tile < end; tile++) {
 		const uint32_t first = tile * p.tile, rows = least_of(count - first, p.tile);
@@ -129,12 +132,8 @@ ON_DEVICE void step_share(const struct row_arguments *a, const bool all)
 			load_rows(t, a, p.in, first, rows);
 			load_sums(t, a, p.out, first, rows);
 		}
-		EACH_THREAD(t) {
-			tile_weight_gradient(t, &p, w.gradient);
-			if (a->with_bias)
-				tile_bias_gradient(t, &p, w.gradient + (size_t)p.inputs * p.outputs);
-		}
-		EACH_THREAD(t) tile_backward(t, &p, MASK_NONE, 1.0f);
+		gradient_phase(kind, &p, w.gradient, a->with_bias);
+		backward_phase(kind, &p, MASK_NONE, 1.0f);
 		EACH_THREAD(t) step_rows(t, a, p.in, first, rows);
 	}
 	EACH_THREAD(t) keep_gradient(t, &a->plan, &w);
@@ -142,13 +141,15 @@ ON_DEVICE void step_share(const struct row_arguments *a, const bool all)
 
 KERNEL(step_tiles, struct row_arguments)
 {
-	step_share(&a, false);
+	step_share(&a, 0, PRECISION_FP32);
 }
 
 KERNEL(step_tiles_shared, struct row_arguments)
 {
-	step_share(&a, true);
+	step_share(&a, ALL_SHARED, PRECISION_FP32);
 }
+
+TENSOR_KERNELS(step_tiles, struct row_arguments, step_share)
 
 static struct row_arguments side_arguments(const struct backend_state *state, enum side_name which)
 {
@@ -175,10 +176,7 @@ void cuda_project(struct backend_state *state, enum side_name which, const uint3
 	a.count = count;
 	a.parts = parts;
 	const uint32_t blocks = blocks_for(count, a.plan.tile, a.plan.blocks);
-	if (a.plan.all)
-		LAUNCH(&state->device, STREAM_WORK, project_rows_shared, blocks, a.plan.shared_bytes, a);
-	else
-		LAUNCH(&state->device, STREAM_WORK, project_rows, blocks, a.plan.shared_bytes, a);
+	LAUNCH_PRODUCTS(state, project_rows, &a.plan, blocks, a);
 }
 
 void cuda_step_rows(struct backend_state *state, enum side_name which, const struct batch *batch, const struct step *step)
@@ -193,8 +191,5 @@ void cuda_step_rows(struct backend_state *state, enum side_name which, const str
 	a.sums = state->sums;
 	a.cuts = state->cuts;
 	a.dense_gradients = side->gradients;
-	if (a.plan.all)
-		LAUNCH(&state->device, STREAM_WORK, step_tiles_shared, a.plan.blocks, a.plan.shared_bytes, a);
-	else
-		LAUNCH(&state->device, STREAM_WORK, step_tiles, a.plan.blocks, a.plan.shared_bytes, a);
+	LAUNCH_PRODUCTS(state, step_tiles, &a.plan, a.plan.blocks, a);
 }

@@ -16,6 +16,7 @@
 #define RECPIPE_CUDA_STATE_H
 
 #include "device.h"
+#include "fragments.h"
 
 enum side_name { SIDE_USER, SIDE_ITEM, SIDES };
 
@@ -91,8 +92,8 @@ struct side {
 struct layer {
 	size_t weight, bias;      /* in the block */
 	uint32_t inputs, outputs, stride;
-	uint32_t gradient_at;     /* [outputs][inputs], then [outputs], in a block's gradient */
-	uint32_t weight_at;       /* [outputs][weight_pitch(inputs)] in the shared copy of weights */
+	uint32_t gradient_at;     /* [outputs][inputs], then [outputs], in a block's gradient (fragments.h) */
+	uint32_t weight_at;       /* [outputs][layer_pitch()] in the shared copy of weights */
 	uint32_t unit_at;         /* its outputs in the tile */
 };
 
@@ -119,9 +120,11 @@ struct plain {
 struct segment {
 	const float *partials;    /* [count][stride] */
 	uint32_t count, stride;
-	uint32_t rows, columns;   /* [rows][columns] at partials */
+	uint32_t rows, columns;   /* [rows][columns] at partials, or the fragments of that */
 	size_t at, value_stride;  /* where its values are */
 	bool decays, stands;      /* stands: its gradient is nothing but rounding and taken for 0 */
+	bool fragments;           /* it lies as fragments.h has it, with padding */
+	uint32_t size;            /* floats */
 };
 
 struct segments {
@@ -225,6 +228,11 @@ MUST_CHECK int cuda_plan(struct backend_state *state, struct plan *plan, size_t 
 void cuda_plan_shares(const struct backend_state *state, struct plan *plan, size_t units, size_t gradient, size_t weights,
                       uint32_t least);
 MUST_CHECK int cuda_init_training(struct backend_state *state, struct error *error);
+size_t cuda_plan_bytes(const struct plan *plan); /* of shared memory */
+
+/* tensor.cu: refuses a precision that the device does not have; finds the shares of a plan for the others than fp32. */
+MUST_CHECK int cuda_check_precision(const struct backend_state *state, struct error *error);
+void cuda_choose_tensor_shares(struct plan *plan, enum precision kind, size_t weights, uint32_t least, size_t limit);
 
 /* sample.cu */
 MUST_CHECK int cuda_sampler_copy(struct backend_state *state, const struct sampler *sampler, struct error *error);
@@ -284,15 +292,6 @@ int cuda_score_top(struct backend_state *state, const struct score_top *request,
 #ifdef __cplusplus
 }
 #endif
-
-/* Floats between rows of a weight's copy in shared memory: aligned, and four rows down lie in other banks. */
-#ifdef __CUDACC__
-__host__ __device__
-#endif
-static inline uint32_t weight_pitch(uint32_t inputs)
-{
-	return (inputs + 3) / 4 * 4 + 4;
-}
 
 static inline uint32_t blocks_for(uint64_t things, uint32_t a_block, uint32_t most)
 {

@@ -228,22 +228,25 @@ struct workspace {
 	float *further;           /* shared memory behind them */
 };
 
-/* `all`, a constant where this is inlined: nothing lies outside of shared memory, as the compiler then knows. */
-ON_DEVICE struct workspace workspace_of(const struct plan *plan, const bool all)
+/* What a kernel knows to lie in shared memory when it is compiled. */
+enum { TILE_SHARED = 1, WEIGHTS_SHARED = 2, GRADIENT_SHARED = 4, ALL_SHARED = 7 };
+
+/* `known` is a constant where this is inlined. */
+ON_DEVICE struct workspace workspace_of(const struct plan *plan, const unsigned known)
 {
 	struct workspace w;
 	float *next = shared_floats();
 	w.units = next;
-	if (!all && !plan->shares_tile)
+	if (!(known & TILE_SHARED) && !plan->shares_tile)
 		w.units = plan->scratch + (size_t)BLOCK * plan->units * plan->pitch;
 	else
 		next += (size_t)plan->units * plan->pitch;
 	w.gradient = next;
-	if (!all && !plan->shares_gradient)
+	if (!(known & GRADIENT_SHARED) && !plan->shares_gradient)
 		w.gradient = plan->partials + (size_t)BLOCK * plan->gradient_floats;
 	else
 		next += (plan->gradient_floats + 3) / 4 * 4;
-	w.weights = all || plan->weight_floats > 0 ? next : NULL;
+	w.weights = (known & WEIGHTS_SHARED) || plan->weight_floats > 0 ? next : NULL;
 	w.further = next + (plan->weight_floats + 3) / 4 * 4;
 	return w;
 }

@@ -2,17 +2,17 @@
  * of the first layer, without leaving the block's tile. Gradients of the layers are added up by each block over its
  * share of the tiles. */
 #include "plain.h"
-#include "tile.h"
+#include "tile_mma.h"
 #include "tower.h"
 
 ON_DEVICE struct product layer_product(const struct tower_arguments *a, const struct workspace *w, uint32_t l,
-                                       const bool all)
+                                       const unsigned known, const enum precision kind)
 {
 	const struct layer *layer = &a->tower.layers[l];
 	struct product p;
-	p.aligned = all || w->weights;
+	p.aligned = (known & WEIGHTS_SHARED) || (kind == PRECISION_FP32 && w->weights);
 	p.weight = p.aligned ? w->weights + layer->weight_at : a->values + layer->weight;
-	p.stride = p.aligned ? weight_pitch(layer->inputs) : layer->stride;
+	p.stride = p.aligned ? layer_pitch(kind, layer->inputs, layer->outputs) : layer->stride;
 	p.inputs = layer->inputs;
 	p.outputs = layer->outputs;
 	p.bias = a->values + layer->bias;
@@ -23,12 +23,13 @@ ON_DEVICE struct product layer_product(const struct tower_arguments *a, const st
 	return p;
 }
 
-ON_DEVICE void copy_weights(uint32_t t, const struct tower_arguments *a, const struct workspace *w)
+ON_DEVICE void copy_weights(uint32_t t, const struct tower_arguments *a, const struct workspace *w,
+                            const enum precision kind)
 {
 	for (uint32_t l = 0; w->weights && l < a->tower.layer_count; l++) {
 		const struct layer *layer = &a->tower.layers[l];
-		copy_weight(t, a->values + layer->weight, layer->stride, layer->inputs, layer->outputs,
-		            w->weights + layer->weight_at);
+		copy_layer(kind, t, a->values + layer->weight, layer->stride, layer->inputs, layer->outputs,
+		           w->weights + layer->weight_at);
 	}
 }
 
@@ -77,15 +78,15 @@ ON_DEVICE double tile_loss(uint32_t t, const struct tower_arguments *a, float *z
 }
 
 /* A block's share of the tiles. */
-ON_DEVICE void train_share(const struct tower_arguments *a, const bool all)
+ON_DEVICE void train_share(const struct tower_arguments *a, const unsigned known, const enum precision kind)
 {
-	const struct workspace w = workspace_of(&a->plan, all);
+	const struct workspace w = workspace_of(&a->plan, known);
 	double *const losses = (double *)(void *)w.further;
 	const uint32_t samples = a->step->samples, tiles = (samples + a->tile_samples - 1) / a->tile_samples;
 	const uint32_t end = share_begin(tiles, BLOCKS, BLOCK + 1), layers = a->tower.layer_count;
 	EACH_THREAD(t) {
 		clear_gradient(t, &a->plan, &w);
-		copy_weights(t, a, &w);
+		copy_weights(t, a, &w, kind);
 		losses[t] = 0.0;
 	}
 	for (uint32_t tile = share_begin(tiles, BLOCKS, BLOCK); tile < end; tile++) {
@@ -94,21 +95,17 @@ ON_DEVICE void train_share(const struct tower_arguments *a, const bool all)
 		if (a->threshold > 0)
 			EACH_THREAD(t) drop_layer(t, a, 0, a->tower.width, w.units, first, count);
 		for (uint32_t l = 0; l < layers; l++) {
-			const struct product p = layer_product(a, &w, l, all);
-			EACH_THREAD(t) tile_forward(t, &p, l + 1 < layers);
+			const struct product p = layer_product(a, &w, l, known, kind);
+			forward_phase(kind, &p, l + 1 < layers);
 			if (a->threshold > 0 && l + 1 < layers)
 				EACH_THREAD(t) drop_layer(t, a, l + 1, p.outputs, p.out, first, count);
 		}
-		float *const z = layer_product(a, &w, layers - 1, all).out;
+		float *const z = layer_product(a, &w, layers - 1, known, kind).out;
 		EACH_THREAD(t) losses[t] += tile_loss(t, a, z, first, count);
 		for (uint32_t l = layers; l-- > 0;) {
-			const struct product p = layer_product(a, &w, l, all);
-			float *const gradient = w.gradient + a->tower.layers[l].gradient_at;
-			EACH_THREAD(t) {
-				tile_weight_gradient(t, &p, gradient);
-				tile_bias_gradient(t, &p, gradient + (size_t)p.inputs * p.outputs);
-			}
-			EACH_THREAD(t) tile_backward(t, &p, MASK_POSITIVE, a->kept);
+			const struct product p = layer_product(a, &w, l, known, kind);
+			gradient_phase(kind, &p, w.gradient + a->tower.layers[l].gradient_at, true);
+			backward_phase(kind, &p, MASK_POSITIVE, a->kept);
 		}
 		EACH_THREAD(t) store_rows(t, w.units, a->plan.pitch, a->tower.width, first, count, a->z1_gradients);
 	}
@@ -123,27 +120,29 @@ ON_DEVICE void train_share(const struct tower_arguments *a, const bool all)
 
 KERNEL(train_tiles, struct tower_arguments)
 {
-	train_share(&a, false);
+	train_share(&a, 0, PRECISION_FP32);
 }
 
 KERNEL(train_tiles_shared, struct tower_arguments)
 {
-	train_share(&a, true);
+	train_share(&a, ALL_SHARED, PRECISION_FP32);
 }
 
-ON_DEVICE void score_share(const struct tower_arguments *a, const bool all)
+TENSOR_KERNELS(train_tiles, struct tower_arguments, train_share)
+
+ON_DEVICE void score_share(const struct tower_arguments *a, const unsigned known, const enum precision kind)
 {
-	const struct workspace w = workspace_of(&a->plan, all);
+	const struct workspace w = workspace_of(&a->plan, known);
 	const uint32_t tiles = (a->pairs + a->plan.tile - 1) / a->plan.tile, layers = a->tower.layer_count;
-	EACH_THREAD(t) copy_weights(t, a, &w);
+	EACH_THREAD(t) copy_weights(t, a, &w, kind);
 	for (uint32_t tile = BLOCK; tile < tiles; tile += BLOCKS) {
 		const uint32_t first = tile * a->plan.tile, count = least_of(a->pairs - first, a->plan.tile);
 		EACH_THREAD(t) load_samples(t, a, w.units, first, count);
 		for (uint32_t l = 0; l < layers; l++) {
-			const struct product p = layer_product(a, &w, l, all);
-			EACH_THREAD(t) tile_forward(t, &p, l + 1 < layers);
+			const struct product p = layer_product(a, &w, l, known, kind);
+			forward_phase(kind, &p, l + 1 < layers);
 		}
-		const float *const z = layer_product(a, &w, layers - 1, all).out;
+		const float *const z = layer_product(a, &w, layers - 1, known, kind).out;
 		EACH_THREAD(t) {
 			for (uint32_t s = t; s < count; s += THREADS)
 				a->scores[first + s] = z[s];
@@ -153,13 +152,15 @@ ON_DEVICE void score_share(const struct tower_arguments *a, const bool all)
 
 KERNEL(score_tiles, struct tower_arguments)
 {
-	score_share(&a, false);
+	score_share(&a, 0, PRECISION_FP32);
 }
 
 KERNEL(score_tiles_shared, struct tower_arguments)
 {
-	score_share(&a, true);
+	score_share(&a, ALL_SHARED, PRECISION_FP32);
 }
+
+TENSOR_KERNELS(score_tiles, struct tower_arguments, score_share)
 
 static void set_dropout(const struct backend_state *state, struct tower_arguments *a)
 {
@@ -208,10 +209,7 @@ void cuda_train_tower(struct backend_state *state, const struct batch *batch, co
 		return;
 	}
 	const struct tower_arguments a = cuda_training_arguments(state, batch, step);
-	if (a.plan.all)
-		LAUNCH(&state->device, STREAM_WORK, train_tiles_shared, a.plan.blocks, a.plan.shared_bytes, a);
-	else
-		LAUNCH(&state->device, STREAM_WORK, train_tiles, a.plan.blocks, a.plan.shared_bytes, a);
+	LAUNCH_PRODUCTS(state, train_tiles, &a.plan, a.plan.blocks, a);
 }
 
 void cuda_score_tower(struct backend_state *state, const float *user_parts, const uint32_t *user_slots,
@@ -235,8 +233,5 @@ void cuda_score_tower(struct backend_state *state, const float *user_parts, cons
 		return;
 	}
 	const uint32_t blocks = blocks_for(pairs, a.plan.tile, a.plan.blocks);
-	if (a.plan.all)
-		LAUNCH(&state->device, STREAM_WORK, score_tiles_shared, blocks, a.plan.shared_bytes, a);
-	else
-		LAUNCH(&state->device, STREAM_WORK, score_tiles, blocks, a.plan.shared_bytes, a);
+	LAUNCH_PRODUCTS(state, score_tiles, &a.plan, blocks, a);
 }

@@ -85,9 +85,27 @@ close_logs() {
 	same lists.cpu lists.cuda
 }
 
+@test "products of tf32 and bf16: near single precision, the same bytes again; the CPU has no tf32" {
+	wide=(--layers 48-24-20-8-1 --epochs 2 --batch 200)
+	train-mlp --device cuda --quiet "${wide[@]}" --log log.fp32 -o model.fp32 train.rec
+	for precision in tf32 bf16; do
+		train-mlp --device cuda --quiet "${wide[@]}" --precision $precision --log log.$precision -o model.$precision train.rec
+		train-mlp --device cuda --quiet "${wide[@]}" --precision $precision -o again train.rec
+		same model.$precision again
+		run ! cmp -s model.$precision model.fp32
+		paste log.fp32 log.$precision | awk -F '\t' 'NR > 1 && ($2 - $9) ^ 2 > (0.01 * $2) ^ 2 { exit 1 }'
+		score --quiet --device cuda --precision $precision -m model.fp32 --all-items --top 3 -o lists.$precision
+	done
+	run ! cmp -s model.tf32 model.bf16
+	run ! cmp -s lists.tf32 lists.bf16
+	fails 64 "--device cuda has them" train-mlp --precision tf32 -o refused train.rec
+	fails 64 "--device cuda has them" score --precision tf32 -m model.fp32 --all-items -o refused
+	nothing_left "$PWD/refused"
+}
+
 @test "what the backend does not do is refused, and named" {
 	fails 64 "ials" train-mlp --device cuda --model ials -o model train.rec
-	fails 64 "bf16" train-mlp --device cuda --precision bf16 -o model train.rec
+	fails 64 "tf32 is for the products" train-mlp --device cuda --model gmf --precision tf32 -o model train.rec
 	fails 69 "cuda:7" train-mlp --device cuda:7 -o model train.rec
 	nothing_left "$PWD/model"
 }

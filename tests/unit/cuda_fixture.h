@@ -29,6 +29,7 @@ struct fixture {
 	float *offsets;       /* of items */
 	uint32_t *users, *items; /* of CUDA_STEPS_MAX batches at most */
 	double rates[CUDA_STEPS_MAX];
+	enum precision precision; /* fp32 unless a test says otherwise */
 	struct error error;
 };
 
@@ -36,10 +37,10 @@ struct fixture {
 static inline const struct backend *cuda_under_test(struct error *error)
 {
 	const char *device = getenv("RECPIPE_TEST_DEVICE");
-	const struct backend *emulated = recpipe_cuda_backend();
+	const struct backend *linked = recpipe_cuda_backend(); /* the emulated one */
 	if (device)
 		return backend_find(device, error);
-	return emulated->probe(0, error) == 0 ? emulated : NULL;
+	return linked->probe(0, error) == 0 ? linked : NULL;
 }
 
 static inline bool on_a_device(void)
@@ -124,7 +125,7 @@ static inline void fixture_release(struct fixture *f)
 static inline struct backend_options fixture_options(const struct fixture *f)
 {
 	return (struct backend_options){
-		.threads = 1, .isa = "auto", .seed = 3, .ratio = f->setting.ratio, .batch_groups = f->setting.groups,
+		.precision = f->precision, .threads = 1, .isa = "auto", .seed = 3, .ratio = f->setting.ratio, .batch_groups = f->setting.groups,
 		.loss = f->setting.loss, .item_offsets = f->setting.offsets ? f->offsets : NULL,
 		.optimizer = {.beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .weight_decay = f->setting.decay,
 		              .dropout = f->setting.dropout, .dense_adam = f->setting.dense},

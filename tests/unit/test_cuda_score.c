@@ -193,9 +193,6 @@ static void test_what_it_does_not_do_is_refused(void)
 	const struct backend_options plain = fixture_options(&f);
 	struct backend_options options = plain;
 	struct model_shape shape = f.shape;
-	options.precision = PRECISION_BF16;
-	check_refused(&f, &options, &shape, CODE_USAGE, "bf16");
-	options = plain;
 	options.loss = LOSS_CATALOGUE;
 	check_refused(&f, &options, &shape, CODE_USAGE, "whole catalogue");
 	options.loss = LOSS_SQUARES;
