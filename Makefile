@@ -146,7 +146,8 @@ cuda: $(cuda_object) ## the CUDA backend alone (build/lib/recpipe/recpipe_cuda.s
 	$(if $(NVCC),,@echo 'make: no nvcc was found: NVCC=path names one' >&2; exit 1)
 
 # Sources without kernels need no code of more than one.
-$(addprefix $(BUILD)/cuda/,$(addsuffix .o,backend blocks failure layout score)): private cuda_archs = $(lastword $(filter \
+$(addprefix $(BUILD)/cuda/,$(addsuffix .o,backend blocks comm failure layout score several \
+	several_score several_train)): private cuda_archs = $(lastword $(filter \
 	$(cuda_known:compute_%=%),$(CUDA_ARCH)))
 
 $(BUILD)/cuda/archs: FORCE
@@ -166,12 +167,12 @@ $(BUILD)/lib/recpipe/recpipe_cuda.so: $(cuda_sources:cuda/%.cu=$(BUILD)/cuda/%.o
 
 # The same sources for the C compiler, on a device that is emulated (cuda/launch.h), for the unit tests.
 emulated := $(BUILD)/librecpipe_emulated.a
-emulated_objects := $(patsubst cuda/%.cu,$(BUILD)/emulated/%.o,$(filter-out cuda/device.cu,$(cuda_sources))) \
-                    $(BUILD)/emulated/emulated.o
+emulated_objects := $(patsubst cuda/%.cu,$(BUILD)/emulated/%.o,$(filter-out cuda/device.cu cuda/comm.cu,$(cuda_sources))) \
+                    $(BUILD)/emulated/emulated.o $(BUILD)/emulated/emulated_comm.o
 
 # Fused multiply-adds by the processor: the library's cost forty times as much. As the CPU's sanitized kernels, those that
 # multiply have ASan alone.
-$(addprefix $(BUILD)/emulated/,adam.o factors.o rows.o segment.o tower.o): private emulated_flags = -mfma \
+$(addprefix $(BUILD)/emulated/,adam.o exchange.o factors.o rows.o segment.o tower.o): private emulated_flags = -mfma \
 	$(if $(filter 1,$(SANITIZE)),-fno-sanitize=undefined)
 
 $(BUILD)/emulated/%.o: cuda/%.cu $(BUILD)/flags

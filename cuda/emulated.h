@@ -8,6 +8,8 @@ struct emulated_settings {
 	size_t shared_limit;      /* of devices opened from now on, bytes a block; below DEVICE_SHARED_PLAIN for tiles alone */
 	size_t memory;            /* bytes */
 	bool backwards;           /* threads and blocks run in descending order */
+	int devices;              /* how many there are: cuda:0 on */
+	bool no_comm;             /* nothing to move data between them */
 	bool ahead_last;          /* of graphs, what is on STREAM_AHEAD comes last instead of first */
 	uint64_t launches, replays; /* so far */
 };

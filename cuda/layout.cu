@@ -329,7 +329,7 @@ static int init_factors(struct backend_state *state, struct error *error)
 
 int cuda_init_training(struct backend_state *state, struct error *error)
 {
-	state->groups_max = state->options.batch_groups;
+	state->groups_max = (state->options.batch_groups - 1) / state->ranks + 1;
 	state->samples_max = state->groups_max * state->group;
 	if (init_batches(state, error) < 0 || (state->has_tower && init_tower(state, error) < 0) ||
 	    (state->has_factors && init_factors(state, error) < 0))

@@ -101,7 +101,7 @@ ON_DEVICE void drop_layer(uint32_t t, const struct tower_arguments *a, uint32_t 
 		const uint32_t u = i / a->plan.tile, s = i % a->plan.tile;
 		float *at = out + (size_t)u * a->plan.pitch + s;
 		if (s < count)
-			*at = drops(a, l, outputs, u, first + s) ? 0.0f : *at * a->kept;
+			*at = drops(a, l, outputs, u, a->step->first_sample + first + s) ? 0.0f : *at * a->kept;
 	}
 }
 
@@ -118,7 +118,7 @@ ON_DEVICE void take_logit(const struct tower_arguments *a, float *z, uint32_t s)
 /* Logits of the tile become their gradients; returns the losses of this thread's samples or groups. */
 ON_DEVICE double tile_loss(uint32_t t, const struct tower_arguments *a, float *z, uint32_t first, uint32_t count)
 {
-	const float scale = 1.0f / (float)(a->step->samples - *a->batch.missing);
+	const float scale = 1.0f / (float)(a->step->samples_of_all - *a->batch.missing);
 	const float *weights = a->batch.weights + first;
 	const uint32_t group = a->loss == LOSS_BINARY ? 1 : a->group;
 	double loss = 0.0;

@@ -39,7 +39,7 @@ static inline const struct backend *cuda_under_test(struct error *error)
 	const struct backend *emulated = recpipe_cuda_backend();
 	if (device)
 		return backend_find(device, error);
-	return emulated->probe(0, error) == 0 ? emulated : NULL;
+	return emulated->probe(&(const int){0}, 1, error) == 0 ? emulated : NULL;
 }
 
 static inline bool on_a_device(void)
