@@ -13,13 +13,14 @@ static struct {
 
 static int cuda_probe(const int *devices, size_t count, struct error *error)
 {
-	for (size_t d = 0; d < count; d++) {
-		chosen.numbers[d] = devices[d];
+	for (size_t d = 0; d < count; d++)
 		if (device_probe(devices[d], error) < 0)
 			return -1;
-	}
+	if (count > 1 && comm_probe(error) < 0)
+		return -1;
+	memcpy(chosen.numbers, devices, count * sizeof *devices);
 	chosen.count = count;
-	return count > 1 ? comm_probe(error) : 0;
+	return 0;
 }
 
 static void cuda_close(struct backend_state *state)

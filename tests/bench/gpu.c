@@ -16,7 +16,7 @@ static const struct options defaults = {.device = "cuda", .only = "", .seconds =
 
 #define AT(member) offsetof(struct options, member)
 static const struct option_spec table[] = {
-	{'d', "device", OPTION_TEXT, AT(device), "NAME", "cpu, cuda or cuda:N.", 0, 0, NULL},
+	{'d', "device", OPTION_TEXT, AT(device), "NAME", "cpu, cuda, cuda:N, or several: cuda:0,1 or cuda:0-3.", 0, 0, NULL},
 	{'o', "only", OPTION_TEXT, AT(only), "TEXT", "Rows whose name has this in it.", 0, 0, NULL},
 	{'s', "seconds", OPTION_REAL, AT(seconds), "X", "How long each row is measured, at least.", 0.001, 3600, NULL},
 	{0, "share", OPTION_REAL, AT(share), "X", "Users, items, positives and batches are so many times as many.", 1e-6, 1, NULL},
