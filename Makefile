@@ -148,7 +148,7 @@ cuda: $(cuda_object) ## the CUDA backend alone (build/lib/recpipe/recpipe_cuda.s
 	$(if $(NVCC),,@echo 'make: no nvcc was found: NVCC=path names one' >&2; exit 1)
 
 # Sources without kernels need no code of more than one.
-hosted := backend blas blocks failure layout plain_plan score tensor
+hosted := backend blas blocks comm failure layout plain_plan score several several_score several_train tensor
 $(hosted:%=$(BUILD)/cuda/%.o): private cuda_archs = $(lastword $(filter \
 	$(cuda_known:compute_%=%),$(CUDA_ARCH)))
 
@@ -170,7 +170,7 @@ $(BUILD)/lib/recpipe/recpipe_cuda.so: $(cuda_sources:cuda/%.cu=$(BUILD)/cuda/%.o
 # The same sources for the C compiler, on a device that is emulated (cuda/launch.h), for the unit tests.
 emulated := $(BUILD)/librecpipe_emulated.a
 # What a device has of its own; the emulated one has emulated*.c and late.c instead, and watch*.c where it is watched.
-device_sources := cuda/device.cu cuda/device_time.cu cuda/blas.cu
+device_sources := cuda/device.cu cuda/device_time.cu cuda/blas.cu cuda/comm.cu
 emulated_objects := $(patsubst cuda/%.cu,$(BUILD)/emulated/%.o,$(filter-out $(device_sources),$(cuda_sources))) \
                     $(patsubst cuda/%.c,$(BUILD)/emulated/%.o,$(filter-out cuda/watch%,$(wildcard cuda/*.c)))
 
@@ -184,7 +184,7 @@ instrumented := -O1 -fsanitize=thread
 
 # Fused multiply-adds by the processor: the library's cost forty times as much. As the CPU's sanitized kernels, those that
 # multiply have ASan alone.
-multiplying := adam factors history plain products rows segment softmax tower
+multiplying := adam exchange factors history plain products rows segment softmax tower
 $(multiplying:%=$(BUILD)/emulated/%.o): private emulated_flags = -mfma \
 	$(if $(filter 1,$(SANITIZE)),-fno-sanitize=undefined)
 

@@ -9,7 +9,15 @@
 
 #include "options.h"
 
-enum { FOLDER_MAX = PATH_MAX + 64 };
+enum { FOLDER_MAX = PATH_MAX + 64, NUMBER_MAX = 1023, DIGITS_MAX = 32 };
+
+/* Of --device cuda:… */
+struct devices {
+	int numbers[BACKEND_DEVICES_MAX];
+	size_t count;
+};
+
+static const char option_name[] = "--device cuda:N";
 
 const char *const precision_names[] = {"fp32", "bf16", "tf32", NULL};
 
@@ -38,7 +46,7 @@ static bool find_object(char path[FOLDER_MAX])
 	return false;
 }
 
-static const struct backend *open_object(const char *path, int device, struct error *error)
+static const struct backend *open_object(const char *path, const struct devices *devices, struct error *error)
 {
 	/* Never closed: the backend's functions live in it. */
 	void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
@@ -53,30 +61,70 @@ static const struct backend *open_object(const char *path, int device, struct er
 		error_set(error, CODE_UNAVAILABLE, "%s is no CUDA backend of this version of recpipe", path);
 		return NULL;
 	}
-	return backend->probe(device, error) == 0 ? backend : NULL;
+	return backend->probe(devices->numbers, devices->count, error) == 0 ? backend : NULL;
 }
 
-static const struct backend *find_cuda(int device, struct error *error)
+static const struct backend *find_cuda(const struct devices *devices, struct error *error)
 {
 	char path[FOLDER_MAX];
 	if (find_object(path))
-		return open_object(path, device, error);
+		return open_object(path, devices, error);
 	error_set(error, CODE_UNAVAILABLE, "no CUDA backend: %s was not built (the CUDA toolkit was missing then) or is "
 	          "not beside the tools", object_name);
 	return NULL;
 }
 
+/* "N" or "N-M". */
+static int parse_range(const char *text, struct devices *devices, struct error *error)
+{
+	char first[DIGITS_MAX];
+	int64_t from, to;
+	const char *dash = strchr(text, '-');
+	const size_t length = dash ? (size_t)(dash - text) : strlen(text);
+	snprintf(first, sizeof first, "%.*s", (int)length, text);
+	if (parse_int(option_name, first, 0, NUMBER_MAX, &from, error) < 0)
+		return -1;
+	to = from;
+	if (dash && parse_int(option_name, dash + 1, 0, NUMBER_MAX, &to, error) < 0)
+		return -1;
+	if (to < from)
+		return error_set(error, CODE_USAGE, "%s: '%s' ends before it begins", option_name, text);
+	for (int64_t number = from; number <= to; number++) {
+		for (size_t d = 0; d < devices->count; d++)
+			if (devices->numbers[d] == number)
+				return error_set(error, CODE_USAGE, "%s: device %d is named twice", option_name, (int)number);
+		if (devices->count == BACKEND_DEVICES_MAX)
+			return error_set(error, CODE_USAGE, "%s: more than %d devices", option_name, (int)BACKEND_DEVICES_MAX);
+		devices->numbers[devices->count++] = (int)number;
+	}
+	return 0;
+}
+
+/* Numbers and ranges of them, separated by commas. */
+static int parse_devices(const char *text, struct devices *devices, struct error *error)
+{
+	char piece[2 * DIGITS_MAX];
+	for (const char *at = text; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
+		const size_t length = strcspn(at, ",");
+		snprintf(piece, sizeof piece, "%.*s", length < sizeof piece ? (int)length : (int)sizeof piece, at);
+		if (parse_range(piece, devices, error) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 const struct backend *backend_find(const char *device, struct error *error)
 {
-	int64_t number = 0;
+	struct devices devices = {.count = 0};
 	/* The CUDA backend's kernels were compiled, and run by an emulator, but never by a device: nobody gets them unasked. */
 	if (strcmp(device, "cpu") == 0 || strcmp(device, "auto") == 0)
 		return &backend_cpu;
 	if (strncmp(device, "cuda", 4) == 0 && (device[4] == '\0' || device[4] == ':')) {
-		if (device[4] == ':' && parse_int("--device cuda:N", device + 5, 0, 1023, &number, error) < 0)
+		if (parse_devices(device[4] == ':' ? device + 5 : "0", &devices, error) < 0)
 			return NULL;
-		return find_cuda((int)number, error);
+		return find_cuda(&devices, error);
 	}
-	error_set(error, CODE_USAGE, "--device: '%s' is unknown, expected auto, cpu, cuda or cuda:N", device);
+	error_set(error, CODE_USAGE, "--device: '%s' is unknown, expected auto, cpu, cuda, cuda:N or several as "
+	          "cuda:0,1 or cuda:0-3", device);
 	return NULL;
 }

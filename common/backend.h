@@ -108,13 +108,16 @@ struct score_top {
 	uint32_t *counts;
 };
 
+enum { BACKEND_DEVICES_MAX = 16 };
+
 struct backend_state;
 
 struct backend {
 	const char *name;   /* "cpu", "cuda" */
 
-	/* 0 when the device can be used; -1 with CODE_UNAVAILABLE and why not. */
-	int (*probe)(int device, struct error *error);
+	/* 0 when the devices can be used, several of them together, as states opened from now on do; -1 with
+	 * CODE_UNAVAILABLE and why not. `count` is 1 to BACKEND_DEVICES_MAX. */
+	int (*probe)(const int *devices, size_t count, struct error *error);
 
 	/* A state with the parameters of `parameters` (copied) and zero moments. NULL on error. */
 	struct backend_state *(*open)(const struct model_shape *shape, const struct parameters *parameters,
@@ -139,7 +142,8 @@ struct backend {
 
 extern const struct backend backend_cpu;
 
-/* The backend for `device`: "auto" (the CPU: see backend.c), "cpu", "cuda", "cuda:N".
+/* The backend for `device`: "auto" (the CPU: see backend.c), "cpu", "cuda", "cuda:N", or several devices of one machine,
+ * "cuda:0,2" or "cuda:0-3".
  * NULL with CODE_USAGE for another word, CODE_UNAVAILABLE when the one asked for cannot be had. */
 MUST_CHECK const struct backend *backend_find(const char *device, struct error *error);
 

@@ -293,9 +293,10 @@ static int score_top(struct backend_state *state, const struct score_top *reques
 	return status;
 }
 
-static int cpu_probe(int device, struct error *error)
+static int cpu_probe(const int *devices, size_t count, struct error *error)
 {
-	(void)device;
+	(void)devices;
+	(void)count;
 	(void)error;
 	return 0;
 }

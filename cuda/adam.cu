@@ -8,6 +8,7 @@ struct dense_arguments {
 	struct segments segments;
 	struct trained trained;
 	const struct step *step;
+	float *sums;              /* NULL, or where the gradients go instead: LINE of them a block */
 };
 
 ON_DEVICE float share_of_sum(const struct segment *s, uint32_t element, uint32_t share)
@@ -40,22 +41,53 @@ KERNEL(step_dense, struct dense_arguments)
 			uint32_t row = element / s->columns, column = element % s->columns;
 			if (s->fragments)
 				fragment_place(element, s->columns, &row, &column);
-			if (row < s->rows && column < s->columns)
+			if (a.sums)
+				a.sums[(size_t)BLOCK * LINE + t] = gradient;
+			else if (row < s->rows && column < s->columns)
 				adam(&a.trained, s->at + row * s->value_stride + column, gradient, a.step,
 				     s->decays ? a.step->decay : 1.0f);
+		} else if (t < LINE && a.sums) {
+			a.sums[(size_t)BLOCK * LINE + t] = 0.0f;
 		}
 	}
 }
 
-void cuda_step_dense(struct backend_state *state, const struct step *step)
+static void queue_dense(struct backend_state *state, const struct segments *segments, const struct step *step, float *sums)
 {
 	struct dense_arguments a;
-	a.segments = state->segments;
+	a.segments = *segments;
 	a.trained = trained_of(state);
 	a.step = step;
+	a.sums = sums;
 	if (a.segments.count > 0)
 		LAUNCH(&state->device, STREAM_WORK, step_dense, a.segments.first_block[a.segments.count],
 		       THREADS * sizeof(float), a);
+}
+
+void cuda_step_dense(struct backend_state *state, const struct step *step)
+{
+	queue_dense(state, &state->segments, step, NULL);
+}
+
+size_t cuda_dense_floats(const struct backend_state *state)
+{
+	return (size_t)state->segments.first_block[state->segments.count] * LINE;
+}
+
+void cuda_sum_dense(struct backend_state *state, const struct step *step, float *sums)
+{
+	queue_dense(state, &state->segments, step, sums);
+}
+
+void cuda_step_sums(struct backend_state *state, const struct step *step, const float *sums, uint32_t ranks)
+{
+	struct segments segments = state->segments;
+	for (uint32_t s = 0; s < segments.count; s++) {
+		segments.of[s].partials = sums + (size_t)segments.first_block[s] * LINE;
+		segments.of[s].count = ranks;
+		segments.of[s].stride = (uint32_t)cuda_dense_floats(state);
+	}
+	queue_dense(state, &segments, step, NULL);
 }
 
 struct table_arguments {

@@ -1,24 +1,43 @@
 /* The CUDA backend: opening, moving state in and out, closing. state.h tells how the work is cut. */
 #include "catalogue.h"
+#include "comm.h"
 #include "plain.h"
+#include "several.h"
 
 #include <stdlib.h>
 
-/* Of the last probe, which backend_find makes: open has no number. */
-static int device_number;
+/* Of the last probe, which backend_find makes: open has no numbers. */
+static struct {
+	int numbers[BACKEND_DEVICES_MAX];
+	size_t count;
+} chosen;
 
-static int cuda_probe(int device, struct error *error)
+static int cuda_probe(const int *devices, size_t count, struct error *error)
 {
-	device_number = device;
-	return device_probe(device, error);
+	for (size_t d = 0; d < count; d++)
+		if (device_probe(devices[d], error) < 0)
+			return -1;
+	if (count > 1 && comm_probe(error) < 0)
+		return -1;
+	memcpy(chosen.numbers, devices, count * sizeof *devices);
+	chosen.count = count;
+	return 0;
+}
+
+void cuda_leave(struct backend_state *state)
+{
+	blas_close(state->blas);
+	state->blas = NULL;
+	device_close(&state->device);
 }
 
 static void cuda_close(struct backend_state *state)
 {
 	if (!state)
 		return;
-	blas_close(state->blas);
-	device_close(&state->device);
+	if (state->several)
+		several_close(state->several);
+	cuda_leave(state);
 	free(state->catalogue);
 	free(state);
 }
@@ -28,6 +47,8 @@ static int cuda_get(struct backend_state *state, struct parameters *parameters, 
 {
 	const float *const blocks[] = {state->values, state->moment1, state->moment2};
 	struct parameters *const targets[] = {parameters, moment1, moment2};
+	if (state->several)
+		return several_get(state->several, targets, step, error);
 	device_use(&state->device);
 	for (size_t i = 0; i < COUNT_OF(targets); i++) {
 		if (!targets[i])
@@ -41,11 +62,20 @@ static int cuda_get(struct backend_state *state, struct parameters *parameters, 
 	return device_finish(&state->device, error);
 }
 
+void cuda_values_changed(struct backend_state *state)
+{
+	state->scoring.current = false;
+	if (state->catalogue)
+		state->catalogue->rows_current = false;
+}
+
 static int cuda_put(struct backend_state *state, const struct parameters *parameters, const struct parameters *moment1,
                     const struct parameters *moment2, uint64_t step, struct error *error)
 {
 	float *const blocks[] = {state->values, state->moment1, state->moment2};
 	const struct parameters *const sources[] = {parameters, moment1, moment2};
+	if (state->several)
+		return several_put(state->several, sources, step, error);
 	device_use(&state->device);
 	for (size_t i = 0; i < COUNT_OF(sources); i++) {
 		if (!sources[i])
@@ -55,9 +85,7 @@ static int cuda_put(struct backend_state *state, const struct parameters *parame
 		device_upload(&state->device, STREAM_WORK, blocks[i], sources[i]->block, state->size * sizeof(float));
 	}
 	state->step = step;
-	state->scoring.current = false;
-	if (state->catalogue)
-		state->catalogue->rows_current = false;
+	cuda_values_changed(state);
 	return device_finish(&state->device, error);
 }
 
@@ -96,15 +124,14 @@ static int init_forward(struct backend_state *state, struct error *error)
 	return 0;
 }
 
-static int open_state(struct backend_state *state, const struct parameters *parameters, struct error *error)
+int cuda_open_state(struct backend_state *state, int number, struct error *error)
 {
 	const bool trains = state->options.batch_groups > 0;
-	if (cuda_lay_out(state, parameters, error) < 0 || device_open(&state->device, device_number, error) < 0 ||
-	    cuda_check_precision(state, error) < 0)
+	if (device_open(&state->device, number, error) < 0 || cuda_check_precision(state, error) < 0)
 		return -1;
 	state->values = new_block(state, "the model", error);
 	if (!state->values || (state->has_tower && init_forward(state, error) < 0) ||
-	    cuda_catalogue_open(state, parameters, error) < 0)
+	    cuda_catalogue_open(state, error) < 0)
 		return -1;
 	if (trains) {
 		state->moment1 = new_block(state, "the optimiser's moments", error);
@@ -114,6 +141,17 @@ static int open_state(struct backend_state *state, const struct parameters *para
 	}
 	snprintf(state->description, sizeof state->description, "cuda:%d, %s%s%s", state->device.number, state->device.name,
 	         state->blas ? ", tower by " : "", state->blas ? blas_name(state->blas) : "");
+	return 0;
+}
+
+static int open_chosen(struct backend_state *state, const struct parameters *parameters, struct error *error)
+{
+	if (chosen.count > 1)
+		state->several = several_open(state, parameters, chosen.numbers, chosen.count, error);
+	else if (cuda_lay_out(state, parameters, error) < 0 || cuda_open_state(state, chosen.numbers[0], error) < 0)
+		return -1;
+	if (chosen.count > 1 && !state->several)
+		return -1;
 	return cuda_put(state, parameters, NULL, NULL, 0, error);
 }
 
@@ -127,10 +165,27 @@ static struct backend_state *cuda_open(const struct model_shape *shape, const st
 	}
 	state->shape = *shape;
 	state->options = *options;
-	if (open_state(state, parameters, error) == 0)
+	state->ranks = 1;
+	if (open_chosen(state, parameters, error) == 0)
 		return state;
 	cuda_close(state);
 	return NULL;
+}
+
+static int train(struct backend_state *state, const struct train_span *span, struct train_result *result,
+                 struct error *error)
+{
+	return state->several ? several_train(state->several, span, result, error) : cuda_train(state, span, result, error);
+}
+
+static int score_lists(struct backend_state *state, const struct score_lists *lists, struct error *error)
+{
+	return state->several ? several_lists(state->several, lists, error) : cuda_score_lists(state, lists, error);
+}
+
+static int score_top(struct backend_state *state, const struct score_top *request, struct error *error)
+{
+	return state->several ? several_top(state->several, request, error) : cuda_score_top(state, request, error);
 }
 
 static const char *cuda_describe(const struct backend_state *state)
@@ -150,9 +205,9 @@ const struct backend *recpipe_cuda_backend(void)
 		.name = "cuda",
 		.probe = cuda_probe,
 		.open = cuda_open,
-		.train = cuda_train,
-		.score_lists = cuda_score_lists,
-		.score_top = cuda_score_top,
+		.train = train,
+		.score_lists = score_lists,
+		.score_top = score_top,
 		.get = cuda_get,
 		.put = cuda_put,
 		.close = cuda_close,

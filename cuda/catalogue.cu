@@ -41,7 +41,7 @@ static int copy_histories(struct backend_state *state, struct error *error)
 	return 0;
 }
 
-int cuda_catalogue_open(struct backend_state *state, const struct parameters *parameters, struct error *error)
+int cuda_catalogue_lay_out(struct backend_state *state, const struct parameters *parameters, struct error *error)
 {
 	const struct table *items = &state->sides[SIDE_ITEM].factors;
 	const bool by_users = state->options.batch_groups > 0 && state->options.loss == LOSS_CATALOGUE;
@@ -55,7 +55,14 @@ int cuda_catalogue_open(struct backend_state *state, const struct parameters *pa
 	c->features = cuda_find_table(parameters, "feature_factors");
 	c->stride = items->stride;
 	c->columns = state->shape.factors;
-	c->item_rows = state->values + items->at;
+	return 0;
+}
+
+int cuda_catalogue_open(struct backend_state *state, struct error *error)
+{
+	if (!state->catalogue)
+		return 0;
+	state->catalogue->item_rows = state->values + state->sides[SIDE_ITEM].factors.at;
 	if (copy_histories(state, error) < 0)
 		return -1;
 	return state->shape.features > 0 ? cuda_features_init(state, error) : 0;

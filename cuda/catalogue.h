@@ -88,8 +88,9 @@ void cuda_back_to_items(struct backend_state *state, const struct round_argument
 
 /* catalogue.cu: refuses what the kind of model is not trained by, or lacks. */
 MUST_CHECK int cuda_catalogue_check(const struct backend_state *state, struct error *error);
-/* What such models need beside their parameters; nothing for others. */
-MUST_CHECK int cuda_catalogue_open(struct backend_state *state, const struct parameters *parameters, struct error *error);
+/* What such models need beside their parameters, laid out and on the device; nothing for others. */
+MUST_CHECK int cuda_catalogue_lay_out(struct backend_state *state, const struct parameters *parameters, struct error *error);
+MUST_CHECK int cuda_catalogue_open(struct backend_state *state, struct error *error);
 /* Training by users. */
 MUST_CHECK int cuda_catalogue_init(struct backend_state *state, struct error *error);
 /* A batch of `count` users, from users[first] of the span on. */

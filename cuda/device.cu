@@ -1,4 +1,6 @@
 /* A device by the CUDA runtime. */
+#include <pthread.h>
+
 #include "launch.h"
 
 /* cudaDeviceGetAttribute is asked for the little that is needed: cudaDeviceProp changes between versions. */
@@ -249,6 +251,47 @@ void device_forget(struct device *device)
 			cudaGraphExecDestroy(handles_of(device)->graphs[g]);
 		handles_of(device)->graphs[g] = NULL;
 	}
+}
+
+int device_poll(struct device *device, enum device_stream stream)
+{
+	const cudaError_t status = cudaStreamQuery(device_stream(device, stream));
+	if (device->failure.code == CODE_OK && status == cudaErrorNotReady)
+		return 0;
+	device_check(device, status, "running");
+	return device->failure.code == CODE_OK ? 1 : -1;
+}
+
+struct turn {
+	void (*call)(void *context, size_t which);
+	void *context;
+	size_t which;
+	pthread_t thread;
+	bool started;
+};
+
+static void *run_turn(void *turn)
+{
+	struct turn *t = (struct turn *)turn;
+	t->call(t->context, t->which);
+	return NULL;
+}
+
+void device_side_by_side(size_t count, void (*turn)(void *context, size_t which), void *context)
+{
+	struct turn turns[BACKEND_DEVICES_MAX];
+	for (size_t i = 0; i < count; i++) {
+		turns[i].call = turn;
+		turns[i].context = context;
+		turns[i].which = i;
+		turns[i].started = i > 0 && pthread_create(&turns[i].thread, NULL, run_turn, &turns[i]) == 0;
+	}
+	for (size_t i = 0; i < count; i++)
+		if (!turns[i].started)
+			run_turn(&turns[i]);
+	for (size_t i = 0; i < count; i++)
+		if (turns[i].started)
+			pthread_join(turns[i].thread, NULL);
 }
 
 static int failed(const struct device *device, struct error *error)

@@ -90,6 +90,13 @@ void device_forget(struct device *device);               /* every graph */
 
 /* Waits for a mark. -1 with the first thing that went wrong so far. */
 MUST_CHECK int device_reach(struct device *device, size_t mark, struct error *error);
+/* 1 when all that was queued on the stream is done, 0 while it is not; -1 when something went wrong, there or before. */
+int device_poll(struct device *device, enum device_stream stream);
+
+/* Calls turn(context, 0) to turn(context, count - 1): at the same time, from threads of their own, where there are devices to
+ * keep busy. */
+void device_side_by_side(size_t count, void (*turn)(void *context, size_t which), void *context);
+
 /* Waits for all that was queued. -1 with the first thing that went wrong. */
 MUST_CHECK int device_finish(struct device *device, struct error *error);
 

@@ -19,15 +19,16 @@ static bool has_fused_multiply_add(void) { return true; }
 
 struct emulated emulated;
 struct emulated_settings emulated_settings = {.shared_limit = 96 * 1024, .memory = SIZE_MAX, .pinned = SIZE_MAX,
-                                              .capability = 90};
+                                              .capability = 90, .devices = 5};
 
 int device_probe(int number, struct error *error)
 {
 	if (!has_fused_multiply_add())
 		return cuda_error(error, CODE_UNAVAILABLE, "the emulated device needs a processor with fused multiply-adds");
-	if (number == 0)
+	if (number < emulated_settings.devices)
 		return 0;
-	return cuda_error(error, CODE_UNAVAILABLE, "there is no device cuda:%d, the emulated one is cuda:0", number);
+	return cuda_error(error, CODE_UNAVAILABLE, "there is no device cuda:%d, the last emulated one is cuda:%d", number,
+	                  emulated_settings.devices - 1);
 }
 
 int device_open(struct device *device, int number, struct error *error)
@@ -371,6 +372,19 @@ void device_wait(struct device *device, enum device_stream stream, size_t mark)
 	}
 	late_wait(mark);
 	watch_wait(device, stream, mark);
+}
+
+int device_poll(struct device *device, enum device_stream stream)
+{
+	late_stream(stream);
+	watch_rest(device, stream);
+	return device->failure.code == CODE_OK ? 1 : -1;
+}
+
+void device_side_by_side(size_t count, void (*turn)(void *context, size_t which), void *context)
+{
+	for (size_t i = 0; i < count; i++)
+		turn(context, emulated_settings.backwards ? count - 1 - i : i);
 }
 
 static int failed(const struct device *device, struct error *error)

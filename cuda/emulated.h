@@ -9,6 +9,8 @@ struct emulated_settings {
 	size_t memory, pinned;    /* bytes of the device; that device_pin has at most */
 	uint32_t capability;      /* of devices opened from now on */
 	bool backwards;           /* threads and blocks run in descending order */
+	int devices;              /* how many there are: cuda:0 on */
+	bool no_comm;             /* nothing to move data between them */
 	bool ahead_last;          /* of graphs, what is on STREAM_AHEAD comes last instead of first */
 	bool late;                /* streams work as late as can be: late.h */
 	uint64_t launches, replays; /* so far */

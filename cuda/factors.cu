@@ -24,6 +24,7 @@ struct factor_arguments {
 	const float *sums, *cuts;
 	uint32_t fixed, idle;     /* columns: of ones; without a gradient */
 	float *rows, *dense_gradients;
+	bool by_slots;            /* dense_gradients are of slots, for the rows' owners */
 	/* Scoring */
 	const uint32_t *users_listed, *user_slots, *items_listed;
 	uint32_t count, first_item, items_a_user, pairs;
@@ -73,7 +74,7 @@ KERNEL(make_logits, struct factor_arguments)
 KERNEL(take_losses, struct factor_arguments)
 {
 	double *const losses = (double *)(void *)shared_floats();
-	const float scale = 1.0f / (float)(a.step->samples - *a.batch.missing);
+	const float scale = 1.0f / (float)(a.step->samples_of_all - *a.batch.missing);
 	EACH_THREAD(t) {
 		losses[t] = 0.0;
 		for (uint32_t g = BLOCK * THREADS + t; g < a.step->groups; g += BLOCKS * THREADS) {
@@ -128,7 +129,7 @@ KERNEL(step_rows, struct factor_arguments)
 			const uint32_t slot = (uint32_t)(i / a.stride), k = (uint32_t)(i % a.stride);
 			const float sum = row_sum(a.sums, a.cuts, index->starts, a.stride, slot, k);
 			const float gradient = k == a.fixed || k == a.idle ? 0.0f : a.weight ? sum * a.weight[k] : sum;
-			const size_t at = (size_t)index->rows[slot] * a.stride + k;
+			const size_t at = (size_t)(a.by_slots ? slot : index->rows[slot]) * a.stride + k;
 			if (a.dense_gradients) {
 				a.dense_gradients[at] = gradient;
 				continue;
@@ -232,7 +233,8 @@ void cuda_step_factors(struct backend_state *state, enum side_name which, const 
 	a.fixed = fixed_column(state, which);
 	/* A user's bias has no gradient but rounding where the loss is one of differences. */
 	a.idle = state->has_biases && which == SIDE_USER && a.loss != LOSS_BINARY ? state->shape.factors : UINT32_MAX;
-	a.dense_gradients = side->factor_gradients;
+	a.by_slots = side->fetched_factor_gradients;
+	a.dense_gradients = a.by_slots ? side->fetched_factor_gradients : side->factor_gradients;
 	LAUNCH(&state->device, STREAM_WORK, step_rows, blocks_for((uint64_t)side->rows_max * a.stride, THREADS, GRID_WIDE), 0, a);
 }
 

@@ -250,13 +250,13 @@ KERNEL(index_alone, struct index_arguments)
 	EACH_THREAD(t) place_heads(t, &b, sums[t]);
 }
 
-static void index_by_blocks(struct device *device, const struct side *side, struct index_arguments *a, size_t shared)
+static void index_by_blocks(struct device *device, uint32_t most, struct index_arguments *a, size_t shared)
 {
 	/* Blocks by the most uses there can be: a smaller batch leaves the last ones without keys. */
-	const uint32_t blocks = blocks_for(side->uses_max, SORT_KEYS, UINT32_MAX);
+	const uint32_t blocks = blocks_for(most, SORT_KEYS, UINT32_MAX);
 	a->a_thread = A_THREAD;
-	LAUNCH(device, STREAM_AHEAD, number_uses, blocks_for(side->uses_max, THREADS, GRID_WIDE), 0, *a);
-	for (uint32_t pass = 0; pass < side->passes; pass++) {
+	LAUNCH(device, STREAM_AHEAD, number_uses, blocks_for(most, THREADS, GRID_WIDE), 0, *a);
+	for (uint32_t pass = 0; pass < a->passes; pass++) {
 		point_at(a, pass % 2 == 1);
 		a->shift = pass * DIGIT_BITS;
 		a->entries = SORT_DIGITS * blocks;
@@ -264,7 +264,7 @@ static void index_by_blocks(struct device *device, const struct side *side, stru
 		LAUNCH(device, STREAM_AHEAD, scan_counts, 1, shared, *a);
 		LAUNCH(device, STREAM_AHEAD, move_keys, blocks, shared, *a);
 	}
-	point_at(a, side->passes % 2 == 1);
+	point_at(a, a->passes % 2 == 1);
 	a->entries = blocks;
 	a->total = a->index.count;
 	LAUNCH(device, STREAM_AHEAD, count_rows, blocks, shared, *a);
@@ -272,32 +272,36 @@ static void index_by_blocks(struct device *device, const struct side *side, stru
 	LAUNCH(device, STREAM_AHEAD, place_rows, blocks, shared, *a);
 }
 
-void cuda_index(struct backend_state *state, struct batch *batch, enum side_name which, const struct step *step)
+void cuda_index_ids(struct backend_state *state, enum side_name which, const uint32_t *ids, uint32_t most,
+                    const struct row_index *index, const struct step *step)
 {
 	const size_t shared = (SORT_DIGITS + 1) * (size_t)THREADS * sizeof(uint32_t);
-	const struct side *side = &state->sides[which];
 	struct index_arguments a;
 	memset(&a, 0, sizeof a);
 	a.step = step;
 	a.by_users = which == SIDE_USER;
-	a.ids = a.by_users ? batch->users : batch->items;
-	a.index = batch->sides[which];
+	a.ids = ids;
+	a.index = *index;
 	a.counts = state->sort_counts;
-	a.passes = side->passes;
-	if (side->uses_max > ALONE_KEYS) {
-		index_by_blocks(&state->device, side, &a, shared);
+	a.passes = state->sides[which].passes;
+	if (most > ALONE_KEYS) {
+		index_by_blocks(&state->device, most, &a, shared);
 		return;
 	}
-	a.a_thread = (side->uses_max + THREADS - 1) / THREADS;
+	a.a_thread = (most + THREADS - 1) / THREADS;
 	LAUNCH(&state->device, STREAM_AHEAD, index_alone, 1, shared, a);
 }
 
-static int init_side_index(struct backend_state *state, struct row_index *index, const struct side *side,
-                           struct error *error)
+void cuda_index(struct backend_state *state, struct batch *batch, enum side_name which, const struct step *step)
+{
+	cuda_index_ids(state, which, which == SIDE_USER ? batch->users : batch->items, state->sides[which].uses_max,
+	               &batch->sides[which], step);
+}
+
+int cuda_index_alloc(struct backend_state *state, struct row_index *index, size_t uses, size_t rows, struct error *error)
 {
 	static const char what[] = "the index of a batch";
 	struct device *device = &state->device;
-	const size_t uses = side->uses_max, rows = side->rows_max;
 	uint32_t **const of_uses[] = {&index->keys[0], &index->keys[1], &index->uses[0], &index->uses[1], &index->slots,
 	                              &index->slot_at};
 	for (size_t i = 0; i < COUNT_OF(of_uses); i++) {
@@ -313,7 +317,8 @@ static int init_side_index(struct backend_state *state, struct row_index *index,
 
 int cuda_index_init(struct backend_state *state, struct error *error)
 {
-	const uint32_t blocks = blocks_for(state->samples_max, SORT_KEYS, UINT32_MAX);
+	/* What a rank's rows are asked for by all ranks is indexed with these as well. */
+	const uint32_t blocks = blocks_for((uint64_t)state->samples_max * state->ranks, SORT_KEYS, UINT32_MAX);
 	state->sort_counts = (uint32_t *)device_alloc(&state->device, (size_t)SORT_DIGITS * blocks, sizeof(uint32_t),
 	                                              "the sort of a batch", error);
 	if (!state->sort_counts)
@@ -325,7 +330,7 @@ int cuda_index_init(struct backend_state *state, struct error *error)
 		for (side->passes = 0; side->passes < 8 && (uint64_t)(side->ids - 1) >> (DIGIT_BITS * side->passes) > 0;)
 			side->passes++;
 		for (int b = 0; b < 2; b++)
-			if (init_side_index(state, &state->batches[b].sides[s], side, error) < 0)
+			if (cuda_index_alloc(state, &state->batches[b].sides[s], side->uses_max, side->rows_max, error) < 0)
 				return -1;
 	}
 	return 0;

@@ -183,7 +183,7 @@ ON_DEVICE uint32_t least_of(uint32_t a, uint32_t b)
 }
 
 /* Where the share of `block` of `count` things begins, of `blocks` shares. */
-ON_DEVICE uint32_t share_begin(uint32_t count, uint32_t blocks, uint32_t block)
+ON_BOTH uint32_t share_begin(uint32_t count, uint32_t blocks, uint32_t block)
 {
 	return (uint32_t)((uint64_t)count * block / blocks);
 }

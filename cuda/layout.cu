@@ -33,6 +33,8 @@ static int refuse(const struct backend_state *state, struct error *error)
 	static const char instead[] = "the CUDA backend does not have it, --device cpu does";
 	if (shape->kind == MODEL_IALS || shape->kind >= MODEL_KINDS)
 		return cuda_error(error, CODE_USAGE, "a model of kind ials: %s", instead);
+	if (state->ranks > 1 && trains && options->loss == LOSS_CATALOGUE)
+		return cuda_error(error, CODE_USAGE, "training against the whole catalogue: several devices do not do it, one does");
 	if (cuda_catalogue_check(state, error) < 0)
 		return -1;
 	if (trains && options->loss == LOSS_SQUARES)
@@ -113,7 +115,7 @@ int cuda_lay_out(struct backend_state *state, const struct parameters *parameter
 		state->factor_weight = cuda_find_table(parameters, "gmf.weight");
 		state->factor_bias = cuda_find_table(parameters, "gmf.bias");
 	}
-	return 0;
+	return cuda_catalogue_lay_out(state, parameters, error);
 }
 
 /* ---- tiles ---- */
@@ -365,7 +367,7 @@ int cuda_init_training(struct backend_state *state, struct error *error)
 {
 	if (state->options.loss == LOSS_CATALOGUE)
 		return cuda_catalogue_init(state, error);
-	state->groups_max = state->options.batch_groups;
+	state->groups_max = (state->options.batch_groups - 1) / state->ranks + 1;
 	state->samples_max = state->groups_max * state->group;
 	if (init_batches(state, error) < 0 || (state->has_tower && init_tower(state, error) < 0) ||
 	    (state->has_factors && init_factors(state, error) < 0))

@@ -10,6 +10,7 @@ struct row_arguments {
 	const uint32_t *count_at; /* how many; NULL: `count` */
 	uint32_t count;
 	struct table table;
+	const float *from;        /* its rows, or those that were fetched */
 	struct trained trained;
 	const float *weight, *bias; /* of the half; the bias is the user's side's */
 	uint32_t weight_stride, width;
@@ -17,7 +18,7 @@ struct row_arguments {
 	/* Back */
 	const float *sums, *cuts;
 	const uint32_t *starts;
-	float *dense_gradients;   /* dense Adam: rows go here, by id */
+	float *dense_gradients;   /* dense Adam, or rows that were fetched: they go here, by id */
 	bool with_bias;
 };
 
@@ -49,7 +50,7 @@ ON_DEVICE void load_rows(uint32_t t, const struct row_arguments *a, float *units
 	for (uint32_t r = t / WARP * 4; r < a->plan.tile; r += WARPS * 4) {
 		const float *row[4];
 		for (uint32_t i = 0; i < 4; i++)
-			row[i] = a->trained.values + a->table.at + row_id(a, first + least_of(r + i, count - 1)) * a->table.stride;
+			row[i] = a->from + row_id(a, first + least_of(r + i, count - 1)) * a->table.stride;
 		for (uint32_t k = t % WARP; k < a->table.columns; k += WARP) {
 			float four[4];
 			for (uint32_t i = 0; i < 4; i++)
@@ -158,6 +159,7 @@ static struct row_arguments side_arguments(const struct backend_state *state, en
 	memset(&a, 0, sizeof a);
 	a.table = side->embeddings;
 	a.trained = trained_of(state);
+	a.from = side->fetched ? side->fetched : state->values + side->embeddings.at;
 	a.weight = state->values + side->half;
 	a.weight_stride = state->first.stride;
 	a.bias = which == SIDE_USER ? state->values + state->first.bias : NULL;
@@ -185,11 +187,11 @@ void cuda_step_rows(struct backend_state *state, enum side_name which, const str
 	struct row_arguments a = side_arguments(state, which);
 	a.plan = side->back;
 	a.step = step;
-	a.rows = batch->sides[which].rows;
+	a.rows = side->fetched ? NULL : batch->sides[which].rows;
 	a.count_at = batch->sides[which].count;
 	a.starts = batch->sides[which].starts;
 	a.sums = state->sums;
 	a.cuts = state->cuts;
-	a.dense_gradients = side->gradients;
+	a.dense_gradients = side->fetched ? side->fetched_gradients : side->gradients;
 	LAUNCH_PRODUCTS(state, step_tiles, &a.plan, a.plan.blocks, a);
 }

@@ -37,6 +37,7 @@ struct step {
 	uint64_t begin;           /* first place in the epoch */
 	uint64_t number;          /* of the optimiser's step */
 	uint32_t groups, samples; /* 0 behind the last one */
+	uint32_t first_sample, samples_of_all; /* where a rank's part begins in the batch; of all ranks (several.h) */
 	uint32_t epoch, keys[SAMPLER_ROUNDS_COPY]; /* of the sampler's permutation */
 	float rate, decay, beta1, rest1, beta2, rest2, scale2, epsilon; /* Adam: see kernels.h, adam_step */
 };
@@ -87,6 +88,9 @@ struct side {
 	float *gradients;         /* dense Adam: a gradient for every row */
 	float *factor_rows;       /* [rows_max][factor stride], gathered before anything steps */
 	float *factor_gradients;
+	/* Of a rank of several (several.h): embeddings, by slot, as their owners sent them, and what goes back to those;
+	 * factors come into factor_rows. NULL: rows are the tables', and are stepped there. */
+	float *fetched, *fetched_gradients, *fetched_factor_gradients;
 };
 
 struct layer {
@@ -207,6 +211,9 @@ struct backend_state {
 	bool has_graphs;
 	uint64_t step;
 
+	uint32_t rank, ranks;     /* 0 of 1, or of several devices that train together */
+	struct several *several;  /* the state of several devices, which has nothing of its own beside; NULL: of one */
+
 	struct scoring scoring;
 	struct catalogue_state *catalogue; /* of mf trained by users and of histories (catalogue.h); owned, NULL: neither */
 	char description[DEVICE_NAME_SIZE + 64];
@@ -215,6 +222,14 @@ struct backend_state {
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* backend.cu: a state that was laid out gets device `number` and all its memory; its parameters are still to be put. On
+ * errors too cuda_leave frees what there is. */
+MUST_CHECK int cuda_open_state(struct backend_state *state, int number, struct error *error);
+/* Gives the device back. */
+void cuda_leave(struct backend_state *state);
+/* What was computed from the parameters for scoring is no longer theirs. */
+void cuda_values_changed(struct backend_state *state);
 
 /* layout.cu: a matrix of the model, rows 0 when it has none of that name. */
 struct table cuda_find_table(const struct parameters *parameters, const char *name);
@@ -245,6 +260,11 @@ void cuda_draw(struct backend_state *state, struct batch *batch, const struct tr
 /* index.cu */
 MUST_CHECK int cuda_index_init(struct backend_state *state, struct error *error);
 void cuda_index(struct backend_state *state, struct batch *batch, enum side_name which, const struct step *step);
+/* The same of ids that are no batch's: as many as `step` has groups, for users, or samples, and `most` at most. */
+MUST_CHECK int cuda_index_alloc(struct backend_state *state, struct row_index *index, size_t uses, size_t rows,
+                                struct error *error);
+void cuda_index_ids(struct backend_state *state, enum side_name which, const uint32_t *ids, uint32_t most,
+                    const struct row_index *index, const struct step *step);
 
 /* rows.cu: forward, rows of an index; or rows [0, count) of the table, or those that `rows` names */
 void cuda_project(struct backend_state *state, enum side_name which, const uint32_t *rows, const uint32_t *count_at,
@@ -274,8 +294,22 @@ void cuda_score_factors(struct backend_state *state, const float *queries, const
 
 /* adam.cu */
 void cuda_step_dense(struct backend_state *state, const struct step *step);
+/* The gradients alone, one behind the other: cuda_dense_floats of them, zeros between. And a step by the sum of `ranks` of
+ * such arrays, in their order. */
+size_t cuda_dense_floats(const struct backend_state *state);
+void cuda_sum_dense(struct backend_state *state, const struct step *step, float *sums);
+void cuda_step_sums(struct backend_state *state, const struct step *step, const float *sums, uint32_t ranks);
 void cuda_step_table(struct backend_state *state, const struct table *table, float *gradients, uint32_t fixed,
                      const struct step *step);
+
+/* train.cu: the pieces of a batch, which cuda_train and several.cu put together */
+MUST_CHECK struct step *cuda_make_steps(struct backend_state *state, const struct train_span *span, size_t count,
+                                        struct error *error);
+void cuda_queue_ahead(struct backend_state *state, const struct train_span *span, size_t b, const struct step *on_host,
+                      const struct step *step);
+void cuda_queue_samples(struct backend_state *state, const struct batch *batch, const struct step *step);
+void cuda_queue_rows(struct backend_state *state, const struct batch *batch, const struct step *step);
+void cuda_queue_tables(struct backend_state *state, const struct step *step);
 
 /* train.cu, score.cu, ranking.cu */
 int cuda_train(struct backend_state *state, const struct train_span *span, struct train_result *result,

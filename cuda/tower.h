@@ -55,7 +55,7 @@ ON_DEVICE bool drops(const struct tower_arguments *a, uint32_t l, uint32_t outpu
 /* The activation of unit u of layer l's output (0: the first layer's) of sample s, behind its dropout. */
 ON_DEVICE float dropped(const struct tower_arguments *a, uint32_t l, uint32_t outputs, uint32_t u, uint32_t s, float value)
 {
-	return drops(a, l, outputs, u, s) ? 0.0f : value * a->kept;
+	return drops(a, l, outputs, u, a->step->first_sample + s) ? 0.0f : value * a->kept;
 }
 
 /* ---- the loss ---- */
@@ -63,7 +63,7 @@ ON_DEVICE float dropped(const struct tower_arguments *a, uint32_t l, uint32_t ou
 /* One over the batch's samples. */
 ON_DEVICE float loss_scale(const struct tower_arguments *a)
 {
-	return 1.0f / (float)(a->step->samples - *a->batch.missing);
+	return 1.0f / (float)(a->step->samples_of_all - *a->batch.missing);
 }
 
 ON_DEVICE void take_logit(const struct tower_arguments *a, float *z, uint32_t s)

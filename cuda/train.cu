@@ -41,9 +41,26 @@ static int more_steps(struct backend_state *state, size_t count, struct error *e
 	return 0;
 }
 
+/* Batch `b` of the span, or this rank's part of it, which are equal but for a group. */
+static void make_step(const struct backend_state *state, const struct train_span *span, size_t b, struct step *step)
+{
+	const uint64_t begin = span->begin + (uint64_t)b * state->options.batch_groups, left = span->end - begin;
+	const uint32_t all = left < state->options.batch_groups ? (uint32_t)left : state->options.batch_groups;
+	const uint32_t first = share_begin(all, state->ranks, state->rank);
+	step->begin = begin + first;
+	step->number = state->step + b + 1;
+	step->groups = share_begin(all, state->ranks, state->rank + 1) - first;
+	step->samples = step->groups * state->group;
+	step->first_sample = first * state->group;
+	step->samples_of_all = all * state->group;
+	set_adam(&state->options.optimizer, span->rates[b], step);
+	step->epoch = span->users ? 0 : span->sampler->epoch;
+	if (!span->users)
+		memcpy(step->keys, span->sampler->round_keys, sizeof step->keys);
+}
+
 /* The span's batches and an empty one behind them, on the host (freed by the caller) and on the device. NULL on error. */
-static struct step *make_steps(struct backend_state *state, const struct train_span *span, size_t count,
-                               struct error *error)
+struct step *cuda_make_steps(struct backend_state *state, const struct train_span *span, size_t count, struct error *error)
 {
 	if (count + 1 > state->steps_max && more_steps(state, count + 1, error) < 0)
 		return NULL;
@@ -52,17 +69,8 @@ static struct step *make_steps(struct backend_state *state, const struct train_s
 		cuda_error(error, CODE_SYSTEM, "out of memory: a span of %zu batches", count);
 		return NULL;
 	}
-	for (size_t b = 0; b < count; b++) {
-		const uint64_t begin = span->begin + b * state->groups_max, left = span->end - begin;
-		steps[b].begin = begin;
-		steps[b].number = state->step + b + 1;
-		steps[b].groups = left < state->groups_max ? (uint32_t)left : state->groups_max;
-		steps[b].samples = steps[b].groups * state->group;
-		set_adam(&state->options.optimizer, span->rates[b], &steps[b]);
-		steps[b].epoch = span->users ? 0 : span->sampler->epoch;
-		if (!span->users)
-			memcpy(steps[b].keys, span->sampler->round_keys, sizeof steps[b].keys);
-	}
+	for (size_t b = 0; b < count; b++)
+		make_step(state, span, b, &steps[b]);
 	device_upload(&state->device, STREAM_AHEAD, state->steps, steps, (count + 1) * sizeof *steps);
 	return steps;
 }
@@ -107,15 +115,16 @@ static void queue_finish(struct backend_state *state, const struct batch *batch)
 }
 
 /* Forward and back: the loss and the gradients of samples. */
-static void queue_samples(struct backend_state *state, const struct batch *batch, const struct step *step)
+void cuda_queue_samples(struct backend_state *state, const struct batch *batch, const struct step *step)
 {
 	for (int s = 0; s < SIDES; s++) {
 		const enum side_name which = (enum side_name)s;
 		struct side *side = &state->sides[s];
-		if (state->has_factors)
+		if (state->has_factors && state->ranks == 1)
 			cuda_gather_factors(state, which, batch);
 		if (state->has_tower)
-			cuda_project(state, which, batch->sides[s].rows, batch->sides[s].count, side->rows_max, side->parts);
+			cuda_project(state, which, side->fetched ? NULL : batch->sides[s].rows, batch->sides[s].count, side->rows_max,
+			             side->parts);
 	}
 	if (state->has_factors)
 		cuda_factor_logits(state, batch, step);
@@ -126,13 +135,13 @@ static void queue_samples(struct backend_state *state, const struct batch *batch
 	queue_finish(state, batch);
 }
 
-static void queue_steps(struct backend_state *state, const struct batch *batch, const struct step *step)
+/* Gradients of rows, which are stepped on the spot where they are this device's. */
+void cuda_queue_rows(struct backend_state *state, const struct batch *batch, const struct step *step)
 {
 	if (state->factor_weight.rows > 0)
 		cuda_factor_weights(state, batch, step);
 	for (int s = 0; s < SIDES; s++) {
 		const enum side_name which = (enum side_name)s;
-		struct side *side = &state->sides[s];
 		if (state->has_tower) {
 			cuda_sum_segments(state, which, batch, SEGMENT_TOWER);
 			cuda_step_rows(state, which, batch, step);
@@ -141,19 +150,33 @@ static void queue_steps(struct backend_state *state, const struct batch *batch, 
 			cuda_sum_segments(state, which, batch, SEGMENT_FACTORS);
 			cuda_step_factors(state, which, batch, step);
 		}
+	}
+}
+
+/* Dense Adam. */
+void cuda_queue_tables(struct backend_state *state, const struct step *step)
+{
+	for (int s = 0; s < SIDES; s++) {
+		const struct side *side = &state->sides[s];
 		if (side->gradients)
 			cuda_step_table(state, &side->embeddings, side->gradients, UINT32_MAX, step);
 		if (side->factor_gradients)
-			cuda_step_table(state, &side->factors, side->factor_gradients, fixed_column(state, which), step);
+			cuda_step_table(state, &side->factors, side->factor_gradients, fixed_column(state, (enum side_name)s), step);
 	}
+}
+
+static void queue_steps(struct backend_state *state, const struct batch *batch, const struct step *step)
+{
+	cuda_queue_rows(state, batch, step);
+	cuda_queue_tables(state, step);
 	cuda_step_dense(state, step);
 }
 
 /* Marks of the two batches: drawn and indexed; trained. And of a graph's two branches. */
 enum { MARK_READY = 0, MARK_DONE = 2, MARK_FORK = 4, MARK_JOIN };
 
-static void queue_ahead(struct backend_state *state, const struct train_span *span, size_t b, const struct step *on_host,
-                        const struct step *step)
+void cuda_queue_ahead(struct backend_state *state, const struct train_span *span, size_t b, const struct step *on_host,
+                      const struct step *step)
 {
 	cuda_draw(state, &state->batches[b % 2], span, on_host, step);
 	cuda_index(state, &state->batches[b % 2], SIDE_USER, step);
@@ -167,14 +190,14 @@ static void queue_span(struct backend_state *state, const struct train_span *spa
 		if (b < count) {
 			if (b >= 2)
 				device_wait(device, STREAM_AHEAD, MARK_DONE + b % 2);
-			queue_ahead(state, span, b, &steps[b], state->steps + b);
+			cuda_queue_ahead(state, span, b, &steps[b], state->steps + b);
 			device_mark(device, STREAM_AHEAD, MARK_READY + b % 2);
 		}
 		if (b == 0)
 			continue;
 		const size_t now = b - 1;
 		device_wait(device, STREAM_WORK, MARK_READY + now % 2);
-		queue_samples(state, &state->batches[now % 2], state->steps + now);
+		cuda_queue_samples(state, &state->batches[now % 2], state->steps + now);
 		queue_steps(state, &state->batches[now % 2], state->steps + now);
 		device_mark(device, STREAM_WORK, MARK_DONE + now % 2);
 	}
@@ -203,7 +226,7 @@ static void queue_next(struct backend_state *state, const struct train_span *spa
 	a.to = state->current + b % 2;
 	a.cursor = state->cursor;
 	LAUNCH(&state->device, STREAM_AHEAD, take_step, 1, 0, a);
-	queue_ahead(state, span, b, NULL, a.to);
+	cuda_queue_ahead(state, span, b, NULL, a.to);
 }
 
 /* Graph b: batch b trains, the other one is made ready beside it. */
@@ -216,7 +239,7 @@ static void record_graphs(struct backend_state *state, const struct train_span *
 		device_wait(device, STREAM_AHEAD, MARK_FORK);
 		queue_next(state, span, 1 - b);
 		device_mark(device, STREAM_AHEAD, MARK_JOIN);
-		queue_samples(state, &state->batches[b], state->current + b);
+		cuda_queue_samples(state, &state->batches[b], state->current + b);
 		queue_steps(state, &state->batches[b], state->current + b);
 		device_wait(device, STREAM_WORK, MARK_JOIN);
 		device_record_end(device, b);
@@ -270,7 +293,7 @@ int cuda_train(struct backend_state *state, const struct train_span *span, struc
 		return -1;
 	if (by_users && cuda_catalogue_span(state, span, error) < 0)
 		return -1;
-	struct step *steps = make_steps(state, span, count, error);
+	struct step *steps = cuda_make_steps(state, span, count, error);
 	if (!steps)
 		return -1;
 	state->scoring.current = false;

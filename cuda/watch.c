@@ -359,6 +359,13 @@ void watch_reach(struct device *device, size_t mark)
 	deliver(order);
 }
 
+void watch_rest(struct device *device, enum device_stream stream)
+{
+	struct order *order = order_of(device);
+	join(order->host, order->of[stream]);
+	deliver(order);
+}
+
 void watch_download(struct device *device, enum device_stream stream, void *to, const void *from, size_t bytes)
 {
 	struct order *order = order_of(device);

@@ -51,6 +51,7 @@ void watch_wait(struct device *device, enum device_stream stream, size_t mark);
 void watch_replay(struct device *device);
 void watch_replay_end(struct device *device);
 void watch_reach(struct device *device, size_t mark);
+void watch_rest(struct device *device, enum device_stream stream); /* the host knows that all of it is done */
 void watch_finish(struct device *device);
 void watch_forget(struct device *device);  /* closed */
 
@@ -128,6 +129,12 @@ static inline void watch_end(void) {}
 static inline void watch_replay(struct device *device) { (void)device; }
 static inline void watch_replay_end(struct device *device) { (void)device; }
 static inline void watch_finish(struct device *device) { (void)device; }
+static inline void watch_rest(struct device *device, enum device_stream stream)
+{
+	(void)device;
+	(void)stream;
+}
+
 static inline void watch_reach(struct device *device, size_t mark)
 {
 	(void)device;

@@ -111,7 +111,8 @@ static const struct option_spec table[] = {
 	 NULL},
 	{0, "isa", OPTION_TEXT, AT(isa), "NAME",
 	 "Instruction set: auto, avx512, avx2 or portable. Never changes a byte.", 0, 0, NULL},
-	{0, "device", OPTION_TEXT, AT(device), "NAME", "auto (the CPU), cpu, cuda or cuda:N.", 0, 0, NULL},
+	{0, "device", OPTION_TEXT, AT(device), "NAME",
+	 "auto (the CPU), cpu, cuda, cuda:N, or several that work together: cuda:0,1 or cuda:0-3.", 0, 0, NULL},
 	{'q', "quiet", OPTION_FLAG, AT(quiet), NULL, "Only errors on stderr.", 0, 0, NULL},
 };
 

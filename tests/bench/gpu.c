@@ -31,7 +31,7 @@ static const struct options defaults = {.device = "cuda", .only = ".", .runs = 5
 
 #define AT(member) offsetof(struct options, member)
 static const struct option_spec table[] = {
-	{'d', "device", OPTION_TEXT, AT(device), "NAME", "cpu, cuda or cuda:N.", 0, 0, NULL},
+	{'d', "device", OPTION_TEXT, AT(device), "NAME", "cpu, cuda, cuda:N, or several: cuda:0,1 or cuda:0-3.", 0, 0, NULL},
 	{'o', "only", OPTION_TEXT, AT(only), "PATTERN", "Rows whose name matches this extended regular expression.", 0, 0, NULL},
 	{'r', "runs", OPTION_INT, AT(runs), "N", "Spans that are timed.", 1, 1000, NULL},
 	{0, "share", OPTION_REAL, AT(share), "X", "Users, items, positives and batches are so many times as many.", 1e-6, 1, NULL},

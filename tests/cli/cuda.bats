@@ -110,6 +110,38 @@ close_logs() {
 	nothing_left "$PWD/model"
 }
 
+@test "several devices train and score as one" {
+	train-mlp --device cuda --quiet "${small[@]}" --log log.one -o model.one train.rec
+	expect 0 train-mlp --device cuda:0,1 "${small[@]}" --log log.two -o model.two train.rec
+	[[ $stderr == *"training on cuda:0,1, emulated"* ]]
+	close_logs log.one log.two
+	train-mlp --device cuda:0-1 --quiet "${small[@]}" -o model.again train.rec
+	same model.two model.again
+	train-mlp --device cuda:0-1 --quiet "${small[@]}" --epochs 2 -c ck -o half train.rec
+	train-mlp --device cuda:0-1 --quiet "${small[@]}" -c ck -o resumed train.rec
+	same model.two resumed
+	sample-neg --epochs 3 train.rec | train-mlp --device cuda:0,2-4 --quiet "${small[@]}" --log log.piped -o piped -
+	close_logs log.one log.piped
+	score --quiet --device cuda -m model.two --all-items --top 7 --known train.rec -o lists.one
+	score --quiet --device cuda:4,1,0 -m model.two --all-items --top 7 --known train.rec -o lists.three
+	same lists.one lists.three
+}
+
+@test "several devices are named once each, and need NCCL" {
+	fails 64 "named twice" train-mlp --device cuda:0,1,0 -o model train.rec
+	fails 64 "named twice" train-mlp --device cuda:0-2,1 -o model train.rec
+	fails 64 "ends before it begins" train-mlp --device cuda:2-1 -o model train.rec
+	fails 64 "more than 16 devices" train-mlp --device cuda:0-16 -o model train.rec
+	for list in 0, ,1 0- -1 0-1-2 0,x 0,1024 99999999999999999999999999999999999999999999999999999999999999999999999; do
+		fails 64 "--device cuda:N" train-mlp --device "cuda:$list" -o model train.rec
+	done
+	fails 69 "cuda:7" train-mlp --device cuda:0,7 -o model train.rec
+	export RECPIPE_EMULATED_NCCL=0
+	fails 69 "NCCL" train-mlp --device cuda:0,1 -o model train.rec
+	fails 69 "NCCL" score --device cuda:0,1 -m model --all-items -o lists
+	expect 0 train-mlp --device cuda:1 --quiet "${small[@]}" -o model train.rec
+}
+
 @test "auto is the CPU, whatever is there" {
 	expect 0 train-mlp --device auto "${small[@]}" -o model train.rec
 	[[ $stderr == *"training on cpu"* ]]

@@ -40,7 +40,7 @@ static inline const struct backend *cuda_under_test(struct error *error)
 	const struct backend *linked = recpipe_cuda_backend(); /* the emulated one */
 	if (device)
 		return backend_find(device, error);
-	return linked->probe(0, error) == 0 ? linked : NULL;
+	return linked->probe(&(const int){0}, 1, error) == 0 ? linked : NULL;
 }
 
 static inline bool on_a_device(void)
@@ -195,6 +195,18 @@ static inline double difference(const struct parameters *a, const struct paramet
 		all = fmax(all, worst / largest);
 	}
 	return all;
+}
+
+/* Largest difference of values that have a gradient: one that is nothing but rounding (of what is added to all logits of
+ * a loss of differences) is made into whole steps by Adam, of any sign. */
+static inline double settled_difference(const struct trained_state *a, const struct trained_state *b)
+{
+	const double rounding = 1e-17; /* of moment2, a thousandth of the square of a gradient */
+	double worst = 0;
+	for (size_t i = 0; i < a->values.size; i++)
+		if ((double)b->moment2.block[i] > rounding)
+			worst = fmax(worst, fabs((double)a->values.block[i] - (double)b->values.block[i]));
+	return worst;
 }
 
 static inline bool same_bits(const struct trained_state *a, const struct trained_state *b)

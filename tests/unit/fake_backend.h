@@ -55,9 +55,10 @@ static inline void fake_absorb(uint64_t *hash, const void *bytes, size_t size)
 		*hash = (*hash ^ ((const unsigned char *)bytes)[i]) * 0x100000001b3u;
 }
 
-static int fake_probe(int device, struct error *error)
+static int fake_probe(const int *devices, size_t count, struct error *error)
 {
-	(void)device;
+	(void)devices;
+	(void)count;
 	(void)error;
 	return 0;
 }

@@ -266,12 +266,12 @@ static void test_devices_that_are_not_there(void)
 {
 	struct error error = {0};
 	const struct backend *cuda = cuda_under_test(&error);
-	CHECK_OK(cuda->probe(0, &error), &error);
-	CHECK(cuda->probe(1000, &error) < 0);
+	CHECK_OK(cuda->probe(&(const int){0}, 1, &error), &error);
+	CHECK(cuda->probe(&(const int){1000}, 1, &error) < 0);
 	CHECK_EQUAL_U64(error.code, CODE_UNAVAILABLE);
 	CHECK(strstr(error.message, "cuda:1000") != NULL);
 	error = (struct error){0};
-	CHECK_OK(cuda->probe(0, &error), &error);
+	CHECK_OK(cuda->probe(&(const int){0}, 1, &error), &error);
 }
 
 int main(void)

@@ -36,18 +36,6 @@ static void test_gradients_match_the_cpu(void)
 	}
 }
 
-/* Largest difference of values that have a gradient: one that is nothing but rounding (of what is added to all logits of
- * a loss of differences) is made into whole steps by Adam, of any sign. */
-static double settled_difference(const struct trained_state *a, const struct trained_state *b)
-{
-	const double rounding = 1e-17; /* of moment2, a thousandth of the square of a gradient */
-	double worst = 0;
-	for (size_t i = 0; i < a->values.size; i++)
-		if ((double)b->moment2.block[i] > rounding)
-			worst = fmax(worst, fabs((double)a->values.block[i] - (double)b->values.block[i]));
-	return worst;
-}
-
 static void test_steps_match_the_cpu(void)
 {
 	for (size_t t = 0; t < COUNT_OF(settings); t++) {
