@@ -146,6 +146,8 @@ KERNEL(select_best, struct block_of_items)
 	EACH_THREAD(t) {
 		if (t == 0)
 			a.found[BLOCK] = *counter;
+		for (uint32_t i = *counter + t; i < a.top; i += THREADS) /* the host copies all of them */
+			a.best[(size_t)BLOCK * a.top + i] = UINT64_MAX;
 	}
 }
 
