@@ -30,6 +30,7 @@ struct device_block {
 struct device {
 	int number;
 	size_t shared_limit;      /* bytes of shared memory that a block may have */
+	size_t shared_half;       /* and where there are to be two on a processor */
 	uint32_t processors;
 	char name[DEVICE_NAME_SIZE];
 	struct device_block blocks[DEVICE_BLOCKS_MAX]; /* all memory, freed by device_close */

@@ -136,12 +136,13 @@ static bool fits(struct plan *plan, uint32_t least, size_t limit)
 
 /* The most that fits is best, with room for two blocks on a processor if that can be; then weights stay in global
  * memory, then the gradient, then the tile itself. */
-static void choose_shares(struct plan *plan, size_t weights, uint32_t least, size_t limit)
+static void choose_shares(struct plan *plan, size_t weights, uint32_t least, const struct device *device)
 {
+	const size_t limit = device->shared_limit;
 	plan->shares_tile = true;
 	plan->shares_gradient = plan->gradient_floats > 0;
 	plan->weight_floats = (uint32_t)weights;
-	if (fits(plan, least > 32 ? least : 32, limit / 2) || fits(plan, least, limit))
+	if (fits(plan, least > 32 ? least : 32, device->shared_half) || fits(plan, least, limit))
 		return;
 	plan->weight_floats = 0;
 	if (fits(plan, least, limit))
@@ -161,7 +162,7 @@ int cuda_plan(struct backend_state *state, struct plan *plan, size_t units, size
 	memset(plan, 0, sizeof *plan);
 	plan->units = (uint32_t)units;
 	plan->gradient_floats = (uint32_t)gradient;
-	choose_shares(plan, weights, least, state->device.shared_limit);
+	choose_shares(plan, weights, least, &state->device);
 	plan->all = plan->shares_tile && plan->weight_floats > 0 && plan->shares_gradient == (gradient > 0);
 	const uint32_t group = least > 1 ? least : 1, tile_samples = plan->tile / group * group;
 	const size_t scratch = plan->shares_tile ? 0 : units * plan->pitch;
