@@ -67,7 +67,8 @@ all: $(tools) ## build the tools (build/bin); the default
 # Typed as `make deps pipeline`, whatever -j says, the packages come before the first use of them.
 after_deps := $(if $(filter deps,$(MAKECMDGOALS)),deps)
 
-# The CUDA backend is one shared object, opened at run time: CUDA=0 never looks for nvcc, CUDA=1 insists on it.
+# The CUDA backend is one shared object, opened at run time: CUDA=0 never looks for nvcc, CUDA=1 insists on it. An nvcc that
+# does not get along with the host compiler is told from one that does by an empty kernel; NVCC_CCBIN names another compiler.
 CUDA ?= auto
 cuda_sources := $(wildcard cuda/*.cu)
 ifneq ($(CUDA),0)
@@ -75,8 +76,21 @@ NVCC ?= $(firstword $(shell command -v nvcc) $(wildcard /usr/local/cuda/bin/nvcc
 ifeq ($(CUDA)$(NVCC),1)
 $(error CUDA=1, but there is no nvcc on PATH)
 endif
+ifneq ($(if $(filter-out help clean lint deps uninstall,$(or $(MAKECMDGOALS),all)),$(if $(filter-out 1,$(SANITIZE)),$(NVCC))),)
+cuda_trouble := $(shell cuda/probe '$(BUILD)/cuda/probed' '$(NVCC)' '$(NVCC_CCBIN)')
 endif
-cuda_choice := $(if $(filter 0,$(CUDA)),not wanted (CUDA=0),$(if $(NVCC),$(NVCC),no nvcc found))
+ifneq ($(cuda_trouble),)
+cuda_trouble := $(NVCC) does not work here: $(cuda_trouble) (NVCC_CCBIN=g++-13, say, names another host compiler)
+ifeq ($(CUDA),1)
+$(error CUDA=1, but $(cuda_trouble))
+endif
+override NVCC :=
+endif
+else
+override NVCC :=
+endif
+cuda_missing := $(or $(cuda_trouble),no nvcc found)
+cuda_choice := $(if $(filter 0,$(CUDA)),not wanted (CUDA=0),$(or $(NVCC),$(cuda_missing)))
 cuda_object := $(if $(NVCC),$(if $(filter 1,$(SANITIZE)),,$(BUILD)/lib/recpipe/recpipe_cuda.so))
 # Compute capabilities that get code of their own, those of them that this nvcc knows; the newest also gets PTX, which
 # drivers compile for devices to come. Code of 8.0 runs on 8.6 and 8.9 as well. Each costs twelve seconds of a core: CI
@@ -87,12 +101,12 @@ cuda_archs = $(foreach arch,$(CUDA_ARCH),$(if $(filter compute_$(arch),$(cuda_kn
 cuda_codes = $(foreach arch,$(cuda_archs),-gencode arch=compute_$(arch),code=sm_$(arch)) \
              -gencode arch=compute_$(lastword $(cuda_archs)),code=compute_$(lastword $(cuda_archs))
 # No contraction, IEEE's division and roots, subnormals flushed: the arithmetic of the CPU backend.
-cuda_flags := -std=c++17 -O3 -fmad=false -ftz=true -prec-div=true -prec-sqrt=true -Icommon -Icuda \
+cuda_flags := $(if $(NVCC_CCBIN),-ccbin $(NVCC_CCBIN)) -std=c++17 -O3 -fmad=false -ftz=true -prec-div=true -prec-sqrt=true -Icommon -Icuda \
               $(if $(WERROR),-Werror all-warnings -Xcompiler -Werror) \
               -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra,-Wno-missing-field-initializers
 
 # What decides the objects' contents beside their sources: compared by content, so that other flags rebuild.
-flags_now := $(CC) $(CFLAGS) $(filter-out -Werror,$(FLAGS)) CUDA $(CUDA) $(NVCC)
+flags_now := $(CC) $(CFLAGS) $(filter-out -Werror,$(FLAGS)) CUDA $(CUDA) $(NVCC) $(NVCC_CCBIN) $(cuda_trouble)
 $(BUILD)/flags: FORCE | $(after_deps)
 	@mkdir -p $(@D)
 	@if ! printf '%s\n' '$(flags_now)' | cmp -s - $@; then \
@@ -145,7 +159,7 @@ all: $(cuda_object)
 
 .PHONY: cuda test-gpu
 cuda: $(cuda_object) ## the CUDA backend alone (build/lib/recpipe/recpipe_cuda.so; CUDA_ARCH="80 90")
-	$(if $(NVCC),,@echo 'make: no nvcc was found: NVCC=path names one' >&2; exit 1)
+	$(if $(NVCC),,@echo 'make: $(or $(cuda_trouble),no nvcc was found: NVCC=path names one)' >&2; exit 1)
 
 # Sources without kernels need no code of more than one.
 hosted := backend blas blocks comm failure layout plain_plan score several several_score several_train tensor
@@ -165,7 +179,7 @@ $(BUILD)/cuda/%.o: cuda/%.cu $(BUILD)/flags $(BUILD)/cuda/archs
 $(BUILD)/lib/recpipe/recpipe_cuda.so: $(cuda_sources:cuda/%.cu=$(BUILD)/cuda/%.o)
 	$(say) LD $@
 	$(Q)mkdir -p $(@D)
-	$(Q)$(NVCC) -shared -cudart static $(cuda_codes) -o $@ $^
+	$(Q)$(NVCC) $(if $(NVCC_CCBIN),-ccbin $(NVCC_CCBIN)) -shared -cudart static $(cuda_codes) -o $@ $^
 
 # The same sources for the C compiler, on a device that is emulated (cuda/launch.h), for the unit tests.
 emulated := $(BUILD)/librecpipe_emulated.a
@@ -276,7 +290,7 @@ check-includes: | $(after_deps) ## who includes whom, and every header compiles 
 	@tests/check-includes $(CC) $(FLAGS) -Wno-unused-function -fsyntax-only
 	$(say) CHECK includes
 
-scripts := deps.sh pipeline.sh $(wildcard pipeline/*) .ci/run data/fetch tests/run tests/check-includes $(wildcard tests/*/run tests/*/*.sh tests/results/*) \
+scripts := deps.sh pipeline.sh cuda/probe $(wildcard pipeline/*) .ci/run data/fetch tests/run tests/check-includes $(wildcard tests/*/run tests/*/*.sh tests/results/*) \
            $(addprefix tests/bench/,compare counts gpu_run gpu_table machine profile scale table)
 lint: ## shellcheck, and clang-tidy where it is installed
 	shellcheck -x $(wildcard $(scripts))
@@ -389,7 +403,7 @@ include pipeline.mk
 help: ## this list
 	@awk 'match($$0, /^[a-z-]+:.*## /) { name = $$0; sub(/:.*/, "", name); \
 		sub(/.*## /, ""); printf "  make %-15s %s\n", name, $$0 }' Makefile pipeline.mk
-	@echo '  Settings of a build: CC CFLAGS WERROR=1 SANITIZE=1 CUDA=0|1 CUDA_ARCH=... BUILD=folder V=1'
+	@echo '  Settings of a build: CC CFLAGS WERROR=1 SANITIZE=1 CUDA=0|1 CUDA_ARCH=... NVCC=... NVCC_CCBIN=... BUILD=folder V=1'
 
 clean: ## remove build/ (run/ and published/ stay)
 	rm -rf $(BUILD)

@@ -100,6 +100,9 @@ int device_open(struct device *device, int number, struct error *error)
 	if (check_code(number, error) < 0)
 		return -1;
 	device->shared_limit = (size_t)attribute(number, cudaDevAttrMaxSharedMemoryPerBlockOptin);
+	/* Each block's system part counts as well: 1 KiB from 8.0 on. */
+	device->shared_half = (size_t)(attribute(number, cudaDevAttrMaxSharedMemoryPerMultiprocessor) / 2 -
+	                               attribute(number, cudaDevAttrReservedSharedMemoryPerBlock));
 	device->processors = (uint32_t)attribute(number, cudaDevAttrMultiProcessorCount);
 	device->capability = (uint32_t)(10 * attribute(number, cudaDevAttrComputeCapabilityMajor) +
 	                                attribute(number, cudaDevAttrComputeCapabilityMinor));

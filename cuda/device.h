@@ -31,6 +31,7 @@ struct device_block {
 struct device {
 	int number;
 	size_t shared_limit;      /* bytes of shared memory that a block may have */
+	size_t shared_half;       /* and where there are to be two on a processor */
 	uint32_t processors;
 	uint32_t capability;      /* compute capability, 80 for 8.0 */
 	char name[DEVICE_NAME_SIZE];

@@ -36,6 +36,7 @@ int device_open(struct device *device, int number, struct error *error)
 	memset(device, 0, sizeof *device);
 	device->number = number;
 	device->shared_limit = emulated_settings.shared_limit;
+	device->shared_half = emulated_settings.shared_limit / 2;
 	device->processors = 4;
 	device->capability = emulated_settings.capability;
 	snprintf(device->name, sizeof device->name, "emulated");

@@ -96,20 +96,24 @@ extern struct emulated emulated;
 #define ON_DEVICE static inline UNUSED
 #define ON_BOTH static inline UNUSED
 #ifdef WATCHED
-/* Every thread for itself, as on a device; a phase of warps is run by the first thread of each. */
+/* Every thread for itself, as on a device; a phase of warps is run by the first thread of each, which takes the part of
+ * every lane in turn. Lanes are in no order: what they give each other goes by registers. */
 #define EACH_THREAD(t) \
 	for (uint32_t t = watch_phase(__FILE__, __LINE__), turn_##t = 1; turn_##t; turn_##t = 0, watch_barrier())
 #define EACH_WARP(w) \
-	for (uint32_t thread_##w = watch_phase(__FILE__, __LINE__), w = thread_##w / WARP, turn_##w = 1; \
-	     turn_##w && (thread_##w % WARP == 0 || (watch_barrier(), false)); turn_##w = 0, watch_barrier())
+	for (uint32_t w = watch_phase(__FILE__, __LINE__), turn_##w = 1; turn_##w; turn_##w = 0, watch_barrier()) \
+		for (bool leads_##w = w % WARP == 0 && (w /= WARP, true); leads_##w; leads_##w = false)
+#define EACH_LANE(l) \
+	for (uint32_t turn_##l = 0, l; turn_##l < WARP && (l = emulated_turn(turn_##l, WARP), true); turn_##l++) \
+		for (bool is_##l = (watch_lane(l), true); is_##l; is_##l = (watch_lane(0), false))
 #else
 #define EACH_THREAD(t) \
 	for (uint32_t turn_##t = 0, t; turn_##t < THREADS && (t = emulated_turn(turn_##t, THREADS), true); turn_##t++)
 #define EACH_WARP(w) \
 	for (uint32_t turn_##w = 0, w; turn_##w < WARPS && (w = emulated_turn(turn_##w, WARPS), true); turn_##w++)
-#endif
 #define EACH_LANE(l) \
 	for (uint32_t turn_##l = 0, l; turn_##l < WARP && (l = emulated_turn(turn_##l, WARP), true); turn_##l++)
+#endif
 #define OF_LANE(l) (l)
 enum { WARP_LANES = WARP };
 #define UNROLLED

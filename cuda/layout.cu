@@ -142,12 +142,13 @@ static bool fits(struct plan *plan, uint32_t least, size_t limit)
 
 /* The most that fits is best, with room for two blocks on a processor if that can be; then weights stay in global
  * memory, then the gradient, then the tile itself. */
-static void choose_shares(struct plan *plan, size_t weights, uint32_t least, size_t limit)
+static void choose_shares(struct plan *plan, size_t weights, uint32_t least, const struct device *device)
 {
+	const size_t limit = device->shared_limit;
 	plan->shares_tile = true;
 	plan->shares_gradient = plan->gradient_floats > 0;
 	plan->weight_floats = (uint32_t)weights;
-	if (fits(plan, least > 32 ? least : 32, limit / 2) || fits(plan, least, limit))
+	if (fits(plan, least > 32 ? least : 32, device->shared_half) || fits(plan, least, limit))
 		return;
 	plan->weight_floats = 0;
 	if (fits(plan, least, limit))
@@ -168,7 +169,7 @@ void cuda_plan_shares(const struct backend_state *state, struct plan *plan, size
 	plan->units = (uint32_t)units;
 	plan->gradient_floats = (uint32_t)gradient;
 	if (state->options.precision == PRECISION_FP32)
-		choose_shares(plan, weights, least, state->device.shared_limit);
+		choose_shares(plan, weights, least, &state->device);
 	else
 		cuda_choose_tensor_shares(plan, state->options.precision, weights, least, state->device.shared_limit);
 	plan->all = plan->shares_tile && plan->weight_floats > 0 && plan->shares_gradient == (gradient > 0);

@@ -49,7 +49,9 @@ ON_DEVICE bool drops(const struct tower_arguments *a, uint32_t l, uint32_t outpu
 	const uint32_t lane = wide ? u % LANES : s % LANES;
 	uint32_t words[4];
 	philox(a->seed, 6u << 24 | l, (a->step->number << 24) + position - s, vector / 16 * 16 + lane, words);
-	return (words[vector % 16 / 4] >> vector % 4 * 8 & 255u) < a->threshold;
+	/* A register each: no array that is indexed at run time. */
+	const uint32_t w = vector % 16 / 4, word = w == 0 ? words[0] : w == 1 ? words[1] : w == 2 ? words[2] : words[3];
+	return (word >> vector % 4 * 8 & 255u) < a->threshold;
 }
 
 /* The activation of unit u of layer l's output (0: the first layer's) of sample s, behind its dropout. */

@@ -110,6 +110,7 @@ static struct {
 	struct fiber of[THREADS];
 	char *stacks;
 	jmp_buf from;             /* who resumed the one that runs */
+	uint32_t running;
 	void (*run)(const void *arguments);
 	const void *arguments;
 } fibers;
@@ -125,7 +126,7 @@ bool watch_is_private(const void *at)
 static void live(void)
 {
 	for (;;) {
-		struct fiber *self = &fibers.of[watch_now.thread];
+		struct fiber *self = &fibers.of[fibers.running];
 		fibers.run(fibers.arguments);
 		self->runs = false;
 		if (_setjmp(self->at) == 0)
@@ -137,7 +138,7 @@ static void live(void)
 static void resume(uint32_t thread)
 {
 	struct fiber *fiber = &fibers.of[thread];
-	watch_now.thread = thread;
+	watch_now.thread = fibers.running = thread;
 	if (_setjmp(fibers.from) != 0)
 		return;
 	if (fiber->started)
@@ -155,16 +156,21 @@ static void resume(uint32_t thread)
 
 uint32_t watch_phase(const char *file, uint32_t line)
 {
-	struct fiber *self = &fibers.of[watch_now.thread];
+	struct fiber *self = &fibers.of[fibers.running];
 	struct moment *moment = &moments[watch_now.moment];
 	self->file = moment->file = file;
 	self->line = moment->line = line;
-	return watch_now.thread;
+	return fibers.running;
+}
+
+void watch_lane(uint32_t lane)
+{
+	watch_now.thread = fibers.running + lane;
 }
 
 void watch_barrier(void)
 {
-	struct fiber *self = &fibers.of[watch_now.thread];
+	struct fiber *self = &fibers.of[fibers.running];
 	self->barriers++;
 	if (_setjmp(self->at) == 0)
 		_longjmp(fibers.from, 1);

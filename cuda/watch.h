@@ -58,6 +58,7 @@ void watch_forget(struct device *device);  /* closed */
 /* What the macros of launch.h are made of. */
 uint32_t watch_phase(const char *file, uint32_t line);  /* begins one: which thread this is */
 void watch_barrier(void);
+void watch_lane(uint32_t lane);                         /* of the warp whose first thread this is */
 uint32_t watch_count_up(uint32_t *counter, uint32_t more);
 
 #else

@@ -74,6 +74,25 @@ KERNEL(barrier_for_some, struct kernel_arguments)
 	}
 }
 
+/* Warps: what lanes give each other must not go by memory within a phase. */
+KERNEL(lanes_for_themselves, struct kernel_arguments)
+{
+	EACH_WARP(w) {
+		float sum = 0.0f;
+		EACH_LANE(l) sum += a.values[BLOCK * THREADS + w * WARP + l];
+		EACH_LANE(l) a.values[BLOCK * THREADS + w * WARP + l] = sum;
+	}
+	EACH_THREAD(t) a.more[BLOCK * THREADS + t] = a.values[BLOCK * THREADS + (t + WARP) % THREADS];
+}
+
+KERNEL(lanes_by_memory, struct kernel_arguments)
+{
+	EACH_WARP(w) {
+		EACH_LANE(l) a.values[BLOCK * THREADS + w * WARP + l] = (float)l;
+		EACH_LANE(l) a.more[BLOCK * THREADS + w * WARP + l] = a.values[BLOCK * THREADS + w * WARP + (l + 1) % WARP];
+	}
+}
+
 KERNEL(blocks_write_one_place, struct kernel_arguments)
 {
 	EACH_THREAD(t) {
@@ -150,6 +169,8 @@ SCENARIO(read_between_more_phases)
 SCENARIO(written_between_phases)
 SCENARIO(kept_in_a_register)
 SCENARIO(barrier_for_some)
+SCENARIO(lanes_for_themselves)
+SCENARIO(lanes_by_memory)
 SCENARIO(blocks_write_one_place)
 SCENARIO(blocks_read_each_other)
 SCENARIO(blocks_count)
@@ -220,6 +241,8 @@ static const struct scenario scenarios[] = {
 	{"a write between phases", run_written_between_phases, "writes what is written at the same time"},
 	{"a variable of each thread", run_kept_in_a_register, NULL},
 	{"a barrier for some", run_barrier_for_some, "a barrier that not all threads come to"},
+	{"lanes for themselves", run_lanes_for_themselves, NULL},
+	{"lanes by memory", run_lanes_by_memory, "reads what is written at the same time by lanes_by_memory"},
 	{"blocks write one place", run_blocks_write_one_place, "writes what is written at the same time by blocks_write_one_place"},
 	{"blocks read each other", run_blocks_read_each_other, "at the same time by blocks_read_each_other"},
 	{"blocks count", run_blocks_count, NULL},
