@@ -16,6 +16,8 @@ static void cuda_close(struct backend_state *state)
 {
 	if (!state)
 		return;
+	if (state->blas)
+		device_use(&state->device);
 	blas_close(state->blas);
 	device_close(&state->device);
 	free(state);
