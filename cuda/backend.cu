@@ -26,6 +26,8 @@ static int cuda_probe(const int *devices, size_t count, struct error *error)
 
 void cuda_leave(struct backend_state *state)
 {
+	if (state->blas)
+		device_use(&state->device);
 	blas_close(state->blas);
 	state->blas = NULL;
 	device_close(&state->device);

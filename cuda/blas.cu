@@ -21,7 +21,9 @@ enum cublasStatus_t { CUBLAS_STATUS_SUCCESS = 0 };
 enum cublasOperation_t { CUBLAS_OP_N = 0, CUBLAS_OP_T = 1 };
 enum cublasMath_t { CUBLAS_PEDANTIC_MATH = 2 };
 enum cublasGemmAlgo_t { CUBLAS_GEMM_DEFAULT = -1 };
-enum cublasComputeType_t { CUBLAS_COMPUTE_32F_PEDANTIC = 69, CUBLAS_COMPUTE_32F_FAST_16BF = 75, CUBLAS_COMPUTE_32F_FAST_TF32 = 77 };
+enum cublasComputeType_t {
+	CUBLAS_COMPUTE_32F_PEDANTIC = 69, CUBLAS_COMPUTE_32F_FAST_16BF = 75, CUBLAS_COMPUTE_32F_FAST_TF32 = 77,
+};
 extern "C" {
 cublasStatus_t cublasCreate_v2(cublasHandle_t *handle);
 cublasStatus_t cublasDestroy_v2(cublasHandle_t handle);
@@ -41,8 +43,8 @@ cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t turn_a, cub
 static const size_t workspace_bytes = (size_t)32 << 20;
 
 /* The functions that are used, by the types that they are declared with; cublasGemmEx, which is overloaded, by its own. */
-typedef cublasStatus_t multiply_function(cublasHandle_t handle, cublasOperation_t turn_a, cublasOperation_t turn_b, int m, int n,
-                                         int k, const void *alpha, const void *a, cudaDataType a_type, int a_stride,
+typedef cublasStatus_t multiply_function(cublasHandle_t handle, cublasOperation_t turn_a, cublasOperation_t turn_b, int m,
+                                         int n, int k, const void *alpha, const void *a, cudaDataType a_type, int a_stride,
                                          const void *b, cudaDataType b_type, int b_stride, const void *beta, void *c,
                                          cudaDataType c_type, int c_stride, cublasComputeType_t compute,
                                          cublasGemmAlgo_t algorithm);
@@ -97,8 +99,8 @@ static int find_functions(struct functions *call, struct error *error)
 	for (size_t l = 0; l < COUNT_OF(libraries) && !library; l++)
 		library = dlopen(libraries[l], RTLD_NOW | RTLD_LOCAL);
 	if (!library)
-		return cuda_error(error, CODE_UNAVAILABLE, "the plain tower needs cuBLAS, which is not here: none of libcublas.so.13, .12 "
-		                  "and .11 can be opened (LD_LIBRARY_PATH can name its folder): %s", dlerror());
+		return cuda_error(error, CODE_UNAVAILABLE, "the plain tower needs cuBLAS, which is not here: none of libcublas.so.13, "
+		                  ".12 and .11 can be opened (LD_LIBRARY_PATH can name its folder): %s", dlerror());
 	for (size_t s = 0; s < COUNT_OF(symbols); s++) {
 		void *const symbol = dlsym(library, symbols[s].name);
 		if (!symbol)
@@ -112,7 +114,8 @@ static int check(const struct blas *blas, cublasStatus_t status, const char *wha
 {
 	if (status == CUBLAS_STATUS_SUCCESS)
 		return 0;
-	return cuda_error(error, CODE_UNAVAILABLE, "%s cannot be used: %s: %s", blas->name, what, blas->call.status_string(status));
+	return cuda_error(error, CODE_UNAVAILABLE, "%s cannot be used: %s: %s", blas->name, what,
+	                  blas->call.status_string(status));
 }
 
 static int open_handle(struct device *device, struct blas *blas, struct error *error)
@@ -171,8 +174,8 @@ void blas_multiply(struct device *device, struct blas *blas, const struct blas_p
 		c--;
 	const cublasStatus_t status = blas->call.multiply(
 		blas->handle, p->b_turned ? CUBLAS_OP_T : CUBLAS_OP_N, p->a_turned ? CUBLAS_OP_T : CUBLAS_OP_N, (int)p->columns,
-		(int)p->rows, (int)p->inner, &one, p->b, CUDA_R_32F, (int)p->b_stride, p->a, CUDA_R_32F, (int)p->a_stride, &beta, p->c,
-		CUDA_R_32F, (int)p->c_stride, computes[c].compute, CUBLAS_GEMM_DEFAULT);
+		(int)p->rows, (int)p->inner, &one, p->b, CUDA_R_32F, (int)p->b_stride, p->a, CUDA_R_32F, (int)p->a_stride, &beta,
+		p->c, CUDA_R_32F, (int)p->c_stride, computes[c].compute, CUBLAS_GEMM_DEFAULT);
 	if (status != CUBLAS_STATUS_SUCCESS)
 		cuda_error(&device->failure, CODE_SYSTEM, "cuda:%d: %s: a product of %u x %u x %u: %s", device->number, blas->name,
 		           p->rows, p->inner, p->columns, blas->call.status_string(status));

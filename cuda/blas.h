@@ -15,8 +15,8 @@ extern "C" {
 
 struct blas;
 
-/* c[rows][columns] = a b, or c + a b where it `adds`; matrices lie by rows, `stride` floats apart. a is [rows][inner], or, where
- * it is `turned`, [inner][rows]; b is [inner][columns], or [columns][inner]. */
+/* c[rows][columns] = a b, or c + a b where it `adds`; matrices lie by rows, `stride` floats apart. a is [rows][inner], or,
+ * where it is `turned`, [inner][rows]; b is [inner][columns], or [columns][inner]. */
 struct blas_product {
 	const float *a, *b;
 	float *c;
@@ -26,9 +26,10 @@ struct blas_product {
 	enum precision precision; /* fp32: IEEE's; others: operands are rounded, sums are single precision */
 };
 
-/* For a device that is open, until blas_close. NULL on error: CODE_UNAVAILABLE with what is missing, or what device_alloc says. */
+/* For a device that is open and the thread's, until blas_close. NULL on error: CODE_UNAVAILABLE with what is missing, or what
+ * device_alloc says. */
 MUST_CHECK struct blas *blas_open(struct device *device, struct error *error);
-void blas_close(struct blas *blas); /* NULL is fine; before device_close, which frees the workspace */
+void blas_close(struct blas *blas); /* NULL is fine; before device_close, which frees the workspace, behind device_use */
 const char *blas_name(const struct blas *blas); /* "cuBLAS 13.1.0" */
 
 /* Errors are told by device_finish. */

@@ -380,7 +380,9 @@ int cuda_init_training(struct backend_state *state, struct error *error)
 	state->sums = floats(state, (user_rows > item_rows ? user_rows : item_rows) * columns, "the gradients of rows", error);
 	state->cuts = floats(state, chunks * 2 * columns, "the gradients of rows", error);
 	state->logits = floats(state, state->samples_max, "the logits of a batch", error);
-	state->loss_blocks = state->plain.chosen ? state->plain.blocks : state->has_tower ? state->through.blocks : blocks_for(state->groups_max, 256, GRID_MAX);
+	state->loss_blocks = state->has_tower ? state->through.blocks : blocks_for(state->groups_max, 256, GRID_MAX);
+	if (state->plain.chosen)
+		state->loss_blocks = state->plain.blocks;
 	state->losses = (double *)device_alloc(&state->device, state->loss_blocks, sizeof(double), "the loss", error);
 	state->loss_sum = (double *)device_alloc(&state->device, 1, sizeof(double), "the loss", error);
 	state->missing_sum = (uint64_t *)device_alloc(&state->device, 1, sizeof(uint64_t), "the loss", error);

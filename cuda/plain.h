@@ -1,5 +1,5 @@
-/* The tower as products of whole matrices: what tower.cu does in tiles, for layers that are too wide for those, and as a check
- * of it. plain_plan.cu chooses between the two and has the memory, plain.cu does the work. */
+/* The tower as products of whole matrices: what tower.cu does in tiles, for layers that are too wide for those, and as a
+ * check of it. plain_plan.cu chooses between the two and has the memory, plain.cu does the work. */
 #ifndef RECPIPE_CUDA_PLAIN_H
 #define RECPIPE_CUDA_PLAIN_H
 

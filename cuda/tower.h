@@ -1,4 +1,5 @@
-/* What a sample is to the tower, whichever way that goes: tiles that stay in a block (tower.cu), or whole matrices (plain.cu). */
+/* What a sample is to the tower, whichever way that goes: tiles that stay in a block (tower.cu), or whole matrices
+ * (plain.cu). */
 #ifndef RECPIPE_CUDA_TOWER_H
 #define RECPIPE_CUDA_TOWER_H
 

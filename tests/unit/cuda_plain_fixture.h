@@ -17,7 +17,9 @@ static inline void tower_by(const char *way)
 /* Whether the tests can run; else they are skipped with the reason, or fail where REQUIRE_CUDA is set. */
 static inline bool blas_is_here(const char *suite)
 {
-	static const struct setting smallest = {"smallest", "2-1-1", 1, 1, 0, 0, MODEL_MLP, 0, LOSS_BINARY, false, false, false, 0, 0};
+	static const struct setting smallest = {
+		"smallest", "2-1-1", 1, 1, 0, 0, MODEL_MLP, 0, LOSS_BINARY, false, false, false, 0, 0,
+	};
 	struct fixture f;
 	if (!cuda_is_here(suite))
 		return false;

@@ -1,5 +1,5 @@
-/* Models and batches that training is tested with: odd sizes, every loss, every kind of model that the CUDA backend has, rows that
- * many chunks of uses share. */
+/* Models and batches that training is tested with: odd sizes, every loss, every kind of model that the CUDA backend has,
+ * rows that many chunks of uses share. */
 #ifndef RECPIPE_CUDA_TRAIN_SETTINGS_H
 #define RECPIPE_CUDA_TRAIN_SETTINGS_H
 

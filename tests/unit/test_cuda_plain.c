@@ -1,4 +1,5 @@
-/* Training with the tower in whole matrices: against the CPU's, against the tower in tiles, by slices, and when it is chosen. */
+/* Training with the tower in whole matrices: against the CPU's, against the tower in tiles, by slices; when it is chosen; and
+ * the emulated products. */
 #include "cuda_plain_fixture.h"
 #include "cuda_train_settings.h"
 #include "plain.h"
@@ -70,8 +71,8 @@ static void test_slices_make_a_batch(void)
 			check_same_gradients(&settings[of[t]], &plain, &cpu);
 			trained_release(&plain);
 		}
-		const size_t layers = f.shape.layer_count - 1, least = settings[of[t]].loss == LOSS_BINARY ? 1 : 1 + settings[of[t]].ratio;
-		const size_t slices = settings[of[t]].groups * (1 + (size_t)settings[of[t]].ratio) / least;
+		const size_t layers = f.shape.layer_count - 1, group = 1 + (size_t)settings[of[t]].ratio;
+		const size_t slices = settings[of[t]].groups * (settings[of[t]].loss == LOSS_BINARY ? group : 1);
 		CHECK_EQUAL_U64(products, 3 * layers * (slices + 1)); /* and once to warm up */
 		emulated_blas_settings.room = enough_room;
 		trained_release(&cpu);
@@ -102,7 +103,9 @@ static void test_bytes_repeat(void)
 /* A span that the backend draws, by graphs, and one of the same samples given, launch by launch, end in the same bytes. */
 static void test_graphs_repeat_what_is_queued(void)
 {
-	static const struct setting of = {"tower", "24-16-8-1", 30, 40, 3, 12, MODEL_MLP, 0, LOSS_BINARY, false, true, false, 0.01, 0.2};
+	static const struct setting of = {
+		"tower", "24-16-8-1", 30, 40, 3, 12, MODEL_MLP, 0, LOSS_BINARY, false, true, false, 0.01, 0.2,
+	};
 	const struct sampler_options options = {.seed = 11, .ratio = 3};
 	struct fixture f;
 	struct sampler sampler;
@@ -208,11 +211,15 @@ static void test_bytes_are_counted(void)
 	}
 }
 
-/* Layers that a block has room for stay in tiles; others go by cuBLAS where there is one; the variable decides before that. */
+/* Layers that a block has room for stay in tiles; others go by cuBLAS where there is one; the variable decides before. */
 static void test_the_choice_goes_by_shape(void)
 {
-	static const struct setting small = {"small", "128-64-32-16-8-4-1", 9, 9, 1, 9, MODEL_MLP, 0, LOSS_BINARY, false, false, false, 0, 0};
-	static const struct setting wide = {"wide", "8-700-300-1", 9, 9, 1, 9, MODEL_MLP, 0, LOSS_BINARY, false, false, false, 0, 0};
+	static const struct setting small = {
+		"small", "128-64-32-16-8-4-1", 9, 9, 1, 9, MODEL_MLP, 0, LOSS_BINARY, false, false, false, 0, 0,
+	};
+	static const struct setting wide = {
+		"wide", "8-700-300-1", 9, 9, 1, 9, MODEL_MLP, 0, LOSS_BINARY, false, false, false, 0, 0,
+	};
 	struct fixture f;
 	fixture_init(&f, &small);
 	CHECK(!opens_blas(&f, NULL));
@@ -349,8 +356,8 @@ static void test_emulated_products(void)
 	for (size_t i = 0; i < COUNT_OF(numbers); i++)
 		numbers[i] = (float)((int)(i * 37 % 101) - 50) / 16.0f;
 	for (unsigned way = 0; way < 8; way++) {
-		struct blas_product p = {.rows = 7, .columns = 19, .inner = 33, .c_stride = 21, .a_turned = way & 1, .b_turned = way & 2,
-		                         .adds = way & 4};
+		struct blas_product p = {.rows = 7, .columns = 19, .inner = 33, .c_stride = 21, .a_turned = way & 1,
+		                         .b_turned = way & 2, .adds = way & 4};
 		p.a_stride = (p.a_turned ? p.rows : p.inner) + 2;
 		p.b_stride = (p.b_turned ? p.inner : p.columns) + 1;
 		check_product(&device, &p, numbers);
