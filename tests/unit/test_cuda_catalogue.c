@@ -298,6 +298,7 @@ static void scores_release(struct scores *s)
 	free(s->counts);
 }
 
+/* Both give the same. */
 static void check_scores(struct users_fixture *f, struct backend_state *states[2], const struct backend *backends[2])
 {
 	const uint32_t last = f->setting.users - 1, users[SCORED] = {0, last, last / 2, last > 0 ? last - 1 : 0, last / 3};
@@ -350,6 +351,26 @@ static void test_scores_come_from_the_history(void)
 	}
 }
 
+/* A model of ials is a dot product like others: who made it is nothing to its scores. */
+static void test_ials_is_scored(void)
+{
+	static const struct users_setting of = {"ials", MODEL_IALS, 23, 61, 19, 23, 400, 0, 0, false};
+	struct users_fixture f;
+	struct backend_state *states[2];
+	users_init(&f, &of);
+	const struct backend *backends[2] = {&backend_cpu, cuda_under_test(&f.error)};
+	struct backend_options options = users_options(&f);
+	options.batch_groups = 0;
+	for (int b = 0; b < 2; b++) {
+		states[b] = backends[b]->open(&f.shape, &f.parameters, &options, &f.error);
+		CHECK_OK(states[b] ? 0 : -1, &f.error);
+	}
+	check_scores(&f, states, backends);
+	for (int b = 0; b < 2; b++)
+		backends[b]->close(states[b]);
+	users_release(&f);
+}
+
 /* Between epochs the state that trains is the one that scores: by what it has become. */
 static void test_scores_follow_training(void)
 {
@@ -399,6 +420,9 @@ static void test_what_it_cannot_train_is_refused(void)
 	check_refused(&f, &options, "against the whole catalogue alone");
 	f.shape.kind = MODEL_GMF;
 	check_refused(&f, &whole, "only mf and history");
+	f.shape.kind = MODEL_IALS;
+	options.loss = LOSS_SQUARES;
+	check_refused(&f, &options, "ials");
 	users_release(&f);
 }
 
@@ -451,6 +475,7 @@ int main(void)
 	RUN(test_spans_and_resumed_runs_give_the_same);
 	RUN(test_batches_without_anything_to_find);
 	RUN(test_scores_come_from_the_history);
+	RUN(test_ials_is_scored);
 	RUN(test_scores_follow_training);
 	RUN(test_what_it_cannot_train_is_refused);
 	RUN(test_memory_that_is_not_there_is_told);
