@@ -33,9 +33,10 @@ const float *cuda_item_rows(struct backend_state *state)
 /* A chunk a block. */
 KERNEL(sum_uses, struct round_arguments)
 {
-	for (uint32_t chunk = BLOCK; chunk < a.c.index.chunks; chunk += BLOCKS)
+	const bool idle = *a.c.target_sum == 0;
+	for (uint32_t chunk = BLOCK; chunk < a.c.index.chunks && !idle; chunk += BLOCKS)
 		EACH_THREAD(t) {
-			for (uint32_t k = t; k < a.c.stride; k += THREADS) {
+			for (uint32_t k = t; k < a.c.columns + 2; k += THREADS) {
 				float sum = 0.0f;
 				for (uint32_t i = a.c.index.chunk_starts[chunk]; i < a.c.index.chunk_starts[chunk + 1]; i++)
 					sum += k == a.c.columns ? 0.0f : a.c.item_gradients[(size_t)a.c.index.items[i] * a.c.stride + k];

@@ -31,14 +31,14 @@ static int refuse(const struct backend_state *state, struct error *error)
 	const struct backend_options *options = &state->options;
 	const bool trains = options->batch_groups > 0;
 	static const char instead[] = "the CUDA backend does not have it, --device cpu does";
-	if (shape->kind == MODEL_IALS || shape->kind >= MODEL_KINDS)
-		return cuda_error(error, CODE_USAGE, "a model of kind ials: %s", instead);
+	if (shape->kind >= MODEL_KINDS)
+		return cuda_error(error, CODE_USAGE, "a model of an unknown kind: %s", instead);
 	if (state->ranks > 1 && trains && options->loss == LOSS_CATALOGUE)
 		return cuda_error(error, CODE_USAGE, "training against the whole catalogue: several devices do not do it, one does");
 	if (cuda_catalogue_check(state, error) < 0)
 		return -1;
-	if (trains && options->loss == LOSS_SQUARES)
-		return cuda_error(error, CODE_USAGE, "training by sweeps of least squares: %s", instead);
+	if (trains && (options->loss == LOSS_SQUARES || shape->kind == MODEL_IALS))
+		return cuda_error(error, CODE_USAGE, "training ials, by sweeps of least squares: %s", instead);
 	if (options->precision != PRECISION_FP32 && !model_has_tower(shape))
 		return cuda_error(error, CODE_USAGE, "a model without a tower: %s is for the products of one",
 		                  options->precision == PRECISION_TF32 ? "tf32" : "bf16");

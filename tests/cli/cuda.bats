@@ -83,6 +83,10 @@ close_logs() {
 	score --quiet -m model.cuda --history train.rec --all-items --top 7 --known train.rec -o lists.cpu
 	score --quiet --device cuda -m model.cuda --history train.rec --all-items --top 7 --known train.rec -o lists.cuda
 	same lists.cpu lists.cuda
+	train-mlp --quiet --model ials --factors 12 --epochs 2 -o model.ials train.rec
+	score --quiet -m model.ials --all-items --top 7 --known train.rec -o lists.cpu
+	score --quiet --device cuda -m model.ials --all-items --top 7 --known train.rec -o lists.cuda
+	same lists.cpu lists.cuda
 }
 
 @test "products of tf32 and bf16: near single precision, the same bytes again; the CPU has no tf32" {

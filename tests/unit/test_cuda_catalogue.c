@@ -1,142 +1,5 @@
-/* Training by users against the whole catalogue, and models of histories, by the CUDA backend against the CPU's. */
-#include "cuda_fixture.h"
-
-enum { SEED = 3, EPOCH = 2, BATCHES_MAX = 4 };
-
-struct users_setting {
-	const char *name;
-	enum model_kind kind;
-	uint32_t users, items, factors, batch, pairs, features;
-	double dropout;
-	bool user_part;
-};
-
-/* Odd sizes; tiles, chunks, pieces and rounds that are cut, each by one more than it holds. */
-static const struct users_setting all[] = {
-	{"mf", MODEL_MF, 23, 61, 16, 23, 400, 0, 0, false},
-	{"mf, odd", MODEL_MF, 23, 61, 5, 7, 400, 0, 0, false},
-	{"mf, one of everything", MODEL_MF, 1, 1, 1, 1, 1, 0, 0, false},
-	{"mf, tiles", MODEL_MF, 70, 517, 131, 65, 900, 0, 0, false},
-	{"mf, pieces", MODEL_MF, 5, 4101, 2, 3, 300, 0, 0, false},
-	{"mf, rounds", MODEL_MF, 4200, 3, 2, 4150, 6000, 0, 0, false},
-	{"history", MODEL_HISTORY, 23, 61, 14, 23, 400, 0, 0.5, false},
-	{"history, own rows", MODEL_HISTORY, 23, 61, 30, 10, 400, 0, 0.3, true},
-	{"history, own rows, features", MODEL_HISTORY, 23, 61, 9, 23, 400, 5, 0.7, true},
-	{"history, features, nothing dropped", MODEL_HISTORY, 23, 61, 9, 12, 400, 5, 0, false},
-	{"history, long ones, many features", MODEL_HISTORY, 40, 700, 257, 39, 12000, 2, 0.5, true},
-	{"history, rounds", MODEL_HISTORY, 4200, 7, 3, 4150, 9000, 3, 0.5, true},
-	{"history, one of everything", MODEL_HISTORY, 1, 1, 1, 1, 1, 1, 0.5, true},
-};
-
-static const double rates[BATCHES_MAX] = {0.01, 0.02, 0.01, 0.005};
-
-struct users_fixture {
-	struct users_setting setting;
-	struct model_shape shape;
-	struct parameters parameters;
-	struct interactions histories;
-	struct item_features features;
-	uint32_t *offsets, *of_items;
-	uint32_t *order, ordered; /* users; of histories those that have one */
-	struct error error;
-};
-
-static void init_features(struct users_fixture *f)
-{
-	const uint32_t items = f->setting.items, features = f->setting.features;
-	f->offsets = room_for((size_t)items + 1, sizeof *f->offsets);
-	f->of_items = room_for((size_t)items * 2, sizeof *f->of_items);
-	for (uint32_t i = 0; i < items; i++) {
-		f->offsets[i + 1] = f->offsets[i] + i % 3;
-		for (uint32_t n = f->offsets[i]; n < f->offsets[i + 1] && features > 0; n++)
-			f->of_items[n] = (i + n) % features;
-	}
-	f->features = (struct item_features){items, features, f->offsets, f->of_items};
-}
-
-/* The last user but one, where there are more than two, has no interactions; the first one has many. */
-static void init_histories(struct users_fixture *f, struct rng *rng)
-{
-	const struct users_setting *s = &f->setting;
-	uint32_t *users = room_for(s->pairs, sizeof *users), *items = room_for(s->pairs, sizeof *items);
-	for (size_t p = 0; p < s->pairs; p++) {
-		users[p] = p % 4 == 0 ? 0 : (uint32_t)rng_below(rng, s->users);
-		users[p] -= s->users > 2 && users[p] == s->users - 2;
-		items[p] = (uint32_t)rng_below(rng, s->items > 2 ? s->items - 1 : s->items);
-	}
-	CHECK_OK(interactions_from_pairs(&f->histories, s->users, s->items, users, items, s->pairs, &f->error), &f->error);
-	free(users);
-	free(items);
-}
-
-static void users_init(struct users_fixture *f, const struct users_setting *setting)
-{
-	struct rng rng;
-	*f = (struct users_fixture){.setting = *setting};
-	f->shape = (struct model_shape){.kind = setting->kind, .users = setting->users, .items = setting->items,
-	                                .factors = setting->factors, .user_part = setting->user_part,
-	                                .features = setting->features};
-	rng_init(&rng, 7, rng_stream(RNG_TEST, 0), 0);
-	init_histories(f, &rng);
-	init_features(f);
-	CHECK_OK(parameters_init(&f->parameters, &f->shape, &f->error), &f->error);
-	random_parameters(&f->parameters, &f->shape, &rng);
-	f->order = room_for(setting->users, sizeof *f->order);
-	for (uint32_t u = 0; u < setting->users; u++) {
-		const uint32_t user = setting->users - 1 - u;
-		if (setting->kind == MODEL_MF || f->histories.offsets[user + 1] > f->histories.offsets[user])
-			f->order[f->ordered++] = user;
-	}
-}
-
-static void users_release(struct users_fixture *f)
-{
-	parameters_release(&f->parameters);
-	interactions_release(&f->histories);
-	free(f->offsets);
-	free(f->of_items);
-	free(f->order);
-}
-
-static struct backend_options users_options(const struct users_fixture *f)
-{
-	return (struct backend_options){
-		.threads = 1, .isa = "auto", .seed = SEED, .batch_groups = f->setting.batch, .loss = LOSS_CATALOGUE,
-		.histories = &f->histories, .features = f->setting.features > 0 ? &f->features : NULL,
-		.optimizer = {.beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .weight_decay = 0.1, .dropout = f->setting.dropout},
-	};
-}
-
-static struct backend_state *users_open(struct users_fixture *f, const struct backend *backend)
-{
-	const struct backend_options options = users_options(f);
-	struct backend_state *state = backend->open(&f->shape, &f->parameters, &options, &f->error);
-	CHECK_OK(state ? 0 : -1, &f->error);
-	if (!state)
-		abort();
-	return state;
-}
-
-static void users_take(struct users_fixture *f, const struct backend *backend, struct backend_state *state,
-                       struct trained_state *t)
-{
-	CHECK_OK(parameters_init(&t->values, &f->shape, &f->error), &f->error);
-	CHECK_OK(parameters_init(&t->moment1, &f->shape, &f->error), &f->error);
-	CHECK_OK(parameters_init(&t->moment2, &f->shape, &f->error), &f->error);
-	CHECK_OK(backend->get(state, &t->values, &t->moment1, &t->moment2, NULL, &f->error), &f->error);
-}
-
-/* Trains the first `count` of the users, or all there are. */
-static void users_train(struct users_fixture *f, const struct backend *backend, size_t count, struct trained_state *t)
-{
-	const size_t most = (size_t)f->setting.batch * BATCHES_MAX;
-	count = count < f->ordered ? count : f->ordered;
-	struct backend_state *state = users_open(f, backend);
-	const struct train_span span = {.epoch = EPOCH, .end = count < most ? count : most, .users = f->order, .rates = rates};
-	CHECK_OK(backend->train(state, &span, &t->result, &f->error), &f->error);
-	users_take(f, backend, state, t);
-	backend->close(state);
-}
+/* Training by users against the whole catalogue by the CUDA backend against the CPU's, and what it refuses. */
+#include "cuda_users.h"
 
 /* After one step of Adam moment1 is a tenth of the gradient. */
 static void test_gradients_match_the_cpu(void)
@@ -207,7 +70,7 @@ static void test_bytes_repeat(void)
 /* Cut into spans of a batch each, with the state taken out and put into a new backend in between: as a resumed run. */
 static void test_spans_and_resumed_runs_give_the_same(void)
 {
-	for (size_t t = 0; t < COUNT_OF(all); t++) {
+	for (size_t t = 0; t < COUNT_OF(all); t += 2) {
 		struct users_fixture f;
 		struct trained_state whole, part;
 		users_init(&f, &all[t]);
@@ -257,122 +120,6 @@ static void test_batches_without_anything_to_find(void)
 	users_release(&f);
 }
 
-/* ---- scoring ---- */
-
-/* Scores of all items for some users, one of them without a history, and the lists of the best. */
-struct scores {
-	float *of, *top_scores;
-	uint32_t *top, *counts;
-};
-
-enum { SCORED = 5 };
-
-static void take_scores(struct users_fixture *f, const struct backend *backend, struct backend_state *state,
-                        const uint32_t users[SCORED], struct scores *s)
-{
-	const size_t items = f->setting.items;
-	size_t offsets[SCORED + 1] = {0};
-	uint32_t *listed = room_for(items * SCORED, sizeof *listed);
-	for (size_t u = 0; u < SCORED; u++) {
-		offsets[u + 1] = offsets[u] + items;
-		for (uint32_t i = 0; i < items; i++)
-			listed[offsets[u] + i] = i;
-	}
-	s->of = room_for(items * SCORED, sizeof *s->of);
-	s->top_scores = room_for(items * SCORED, sizeof *s->top_scores);
-	s->top = room_for(items * SCORED, sizeof *s->top);
-	s->counts = room_for(SCORED, sizeof *s->counts);
-	const struct score_lists lists = {SCORED, users, offsets, listed, s->of};
-	const struct score_top request = {.count = SCORED, .users = users, .seen = &f->histories, .top = items, .items = s->top,
-	                                  .scores = s->top_scores, .counts = s->counts};
-	CHECK_OK(backend->score_lists(state, &lists, &f->error), &f->error);
-	CHECK_OK(backend->score_top(state, &request, &f->error), &f->error);
-	free(listed);
-}
-
-static void scores_release(struct scores *s)
-{
-	free(s->of);
-	free(s->top_scores);
-	free(s->top);
-	free(s->counts);
-}
-
-static void check_scores(struct users_fixture *f, struct backend_state *states[2], const struct backend *backends[2])
-{
-	const uint32_t last = f->setting.users - 1, users[SCORED] = {0, last, last / 2, last > 0 ? last - 1 : 0, last / 3};
-	struct scores scores[2];
-	for (int b = 0; b < 2; b++)
-		take_scores(f, backends[b], states[b], users, &scores[b]);
-	CHECK(memcmp(scores[0].of, scores[1].of, f->setting.items * SCORED * sizeof(float)) == 0);
-	for (size_t u = 0; u < SCORED; u++) {
-		const size_t at = u * f->setting.items, bytes = scores[0].counts[u] * sizeof(float);
-		CHECK_EQUAL_U64(scores[1].counts[u], scores[0].counts[u]);
-		CHECK(memcmp(scores[0].top + at, scores[1].top + at, bytes) == 0);
-		CHECK(memcmp(scores[0].top_scores + at, scores[1].top_scores + at, bytes) == 0);
-	}
-	scores_release(&scores[0]);
-	scores_release(&scores[1]);
-}
-
-/* The CPU's bits, of users beyond those that the model was trained on as well; and once more of other parameters. */
-static void test_scores_come_from_the_history(void)
-{
-	for (size_t t = 0; t < COUNT_OF(all); t++) {
-		struct users_fixture f;
-		struct backend_state *states[2];
-		struct parameters fewer;
-		if (all[t].kind != MODEL_HISTORY)
-			continue;
-		users_init(&f, &all[t]);
-		const struct backend *backends[2] = {&backend_cpu, cuda_under_test(&f.error)};
-		struct backend_options options = users_options(&f);
-		options.batch_groups = 0;
-		f.shape.users -= f.shape.users > 4 ? 4 : 0;
-		CHECK_OK(parameters_init(&fewer, &f.shape, &f.error), &f.error);
-		for (size_t m = 0; m < fewer.count; m++)
-			memcpy(fewer.matrices[m].values, f.parameters.matrices[m].values,
-			       fewer.matrices[m].rows * fewer.matrices[m].stride * sizeof(float));
-		for (int b = 0; b < 2; b++) {
-			states[b] = backends[b]->open(&f.shape, &fewer, &options, &f.error);
-			CHECK_OK(states[b] ? 0 : -1, &f.error);
-		}
-		check_scores(&f, states, backends);
-		for (size_t i = 0; i < fewer.size; i++)
-			fewer.block[i] *= 0.7f;
-		for (int b = 0; b < 2; b++)
-			CHECK_OK(backends[b]->put(states[b], &fewer, NULL, NULL, 1, &f.error), &f.error);
-		check_scores(&f, states, backends);
-		for (int b = 0; b < 2; b++)
-			backends[b]->close(states[b]);
-		parameters_release(&fewer);
-		users_release(&f);
-	}
-}
-
-/* Between epochs the state that trains is the one that scores: by what it has become. */
-static void test_scores_follow_training(void)
-{
-	for (size_t t = 0; t < COUNT_OF(all); t++) {
-		struct users_fixture f;
-		struct trained_state trained;
-		struct train_result result;
-		users_init(&f, &all[t]);
-		const struct backend *cuda = cuda_under_test(&f.error), *both[2] = {cuda, cuda};
-		const struct train_span span = {.epoch = EPOCH, .end = 1, .users = f.order, .rates = rates};
-		struct backend_state *states[2] = {users_open(&f, cuda), users_open(&f, cuda)};
-		check_scores(&f, states, both);
-		CHECK_OK(cuda->train(states[0], &span, &result, &f.error), &f.error);
-		users_take(&f, cuda, states[0], &trained);
-		CHECK_OK(cuda->put(states[1], &trained.values, NULL, NULL, 1, &f.error), &f.error);
-		check_scores(&f, states, both);
-		cuda->close(states[0]);
-		cuda->close(states[1]);
-		trained_release(&trained);
-		users_release(&f);
-	}
-}
-
 /* ---- what goes wrong ---- */
 
 static void check_refused(struct users_fixture *f, const struct backend_options *options, const char *what)
@@ -399,6 +146,9 @@ static void test_what_it_cannot_train_is_refused(void)
 	check_refused(&f, &options, "against the whole catalogue alone");
 	f.shape.kind = MODEL_GMF;
 	check_refused(&f, &whole, "only mf and history");
+	f.shape.kind = MODEL_IALS;
+	options.loss = LOSS_SQUARES;
+	check_refused(&f, &options, "ials");
 	users_release(&f);
 }
 
@@ -450,8 +200,6 @@ int main(void)
 	RUN(test_bytes_repeat);
 	RUN(test_spans_and_resumed_runs_give_the_same);
 	RUN(test_batches_without_anything_to_find);
-	RUN(test_scores_come_from_the_history);
-	RUN(test_scores_follow_training);
 	RUN(test_what_it_cannot_train_is_refused);
 	RUN(test_memory_that_is_not_there_is_told);
 	RUN(test_what_is_no_number_is_told);
