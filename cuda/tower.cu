@@ -2,7 +2,7 @@
  * of the first layer, without leaving the block's tile. Gradients of the layers are added up by each block over its
  * share of the tiles. */
 #include "loss.h"
-#include "tile_mma.h"
+#include "tile_phases.h"
 
 struct tower_arguments {
 	struct tower tower;
