@@ -1,4 +1,5 @@
-/* Products by tensor cores: which element a lane's register holds, and which banks of shared memory a warp's loads meet. */
+/* Products by tensor cores: which element a lane's register holds, and which banks of shared memory a warp's loads
+ * meet, what that memory is given to. */
 #include "check.h"
 #include "state.h"
 #include "tile_mma.h"
@@ -114,9 +115,40 @@ static void test_banks_do_not_conflict(void)
 	}
 }
 
+/* ---- what a tile shares memory with ---- */
+
+/* The tower 256-128-64-1 behind NeuMF's first layer (docs/design.md), and small ones. */
+static void test_what_is_shared(void)
+{
+	static const struct {
+		enum precision kind;
+		uint32_t units, gradient, weights;
+		size_t limit;
+		uint32_t least, tile;
+		bool shares_weights, shares_gradient, shares_tile;
+	} of[] = {
+		{PRECISION_BF16, 449, 41220, 20548, 227 << 10, 1, 64, true, false, true},
+		{PRECISION_TF32, 449, 41220, 41028, 227 << 10, 1, 64, false, false, true},
+		{PRECISION_TF32, 449, 0, 41028, 227 << 10, 1, 16, true, false, true},   /* scoring */
+		{PRECISION_TF32, 121, 2800, 3000, 227 << 10, 1, 64, true, true, true},  /* two blocks of it */
+		{PRECISION_TF32, 121, 2800, 3000, 227 << 10, 40, 64, true, true, true},
+		{PRECISION_BF16, 449, 41220, 20548, 20 << 10, 1, 64, false, false, false},
+	};
+	for (size_t i = 0; i < COUNT_OF(of); i++) {
+		struct plan plan = {.units = of[i].units, .gradient_floats = of[i].gradient};
+		cuda_choose_tensor_shares(&plan, of[i].kind, of[i].weights, of[i].least, of[i].limit);
+		CHECK_EQUAL_U64(plan.tile, of[i].tile);
+		CHECK_EQUAL_U64(plan.pitch, plan.tile + tile_pad(of[i].kind));
+		CHECK_EQUAL_U64(plan.weight_floats, of[i].shares_weights ? of[i].weights : 0);
+		CHECK(plan.shares_gradient == of[i].shares_gradient && plan.shares_tile == of[i].shares_tile);
+		CHECK(plan.shared_bytes == cuda_plan_bytes(&plan) && plan.shared_bytes <= of[i].limit);
+	}
+}
+
 int main(void)
 {
 	RUN(test_fragments);
 	RUN(test_banks_do_not_conflict);
+	RUN(test_what_is_shared);
 	return check_done();
 }
