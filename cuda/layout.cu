@@ -165,7 +165,9 @@ int cuda_plan(struct backend_state *state, struct plan *plan, size_t units, size
 	if (state->options.precision == PRECISION_FP32)
 		choose_shares(plan, weights, least, state->device.shared_limit);
 	else
-		cuda_choose_tensor_shares(plan, state->options.precision, weights, least, state->device.shared_limit);
+		/* A processor has a kilobyte more than a block may have, and each block takes one for itself. */
+		cuda_choose_tensor_shares(plan, state->options.precision, weights, least, state->device.shared_limit / 2 - 512,
+		                          state->device.shared_limit);
 	plan->all = plan->shares_tile && plan->weight_floats > 0 && plan->shares_gradient == (gradient > 0);
 	const uint32_t group = least > 1 ? least : 1, tile_samples = plan->tile / group * group;
 	const size_t scratch = plan->shares_tile ? 0 : units * plan->pitch;

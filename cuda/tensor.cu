@@ -47,13 +47,15 @@ static void try_tile(const struct plan *of, uint32_t tile, enum precision kind, 
 	}
 }
 
-void cuda_choose_tensor_shares(struct plan *plan, enum precision kind, size_t weights, uint32_t least, size_t limit)
+void cuda_choose_tensor_shares(struct plan *plan, enum precision kind, size_t weights, uint32_t least, size_t half,
+                               size_t limit)
 {
 	const struct plan of = *plan;
 	double cost = INFINITY;
-	for (uint32_t blocks = 2; blocks > 0; blocks--) /* two on a processor are better than one, if nothing is lost */
-		for (uint32_t tile = 64; tile >= (blocks > 1 ? 32u : 16u) && tile >= least; tile /= 2)
-			try_tile(&of, tile, kind, weights, limit / blocks, plan, &cost);
+	for (uint32_t tile = 64; tile >= 32 && tile >= least; tile /= 2)
+		try_tile(&of, tile, kind, weights, half, plan, &cost);
+	for (uint32_t tile = 64; tile >= 16 && tile >= least; tile /= 2)
+		try_tile(&of, tile, kind, weights, limit, plan, &cost);
 	if (cost < INFINITY)
 		return;
 	plan->tile = 64;

@@ -136,7 +136,7 @@ static void test_what_is_shared(void)
 	};
 	for (size_t i = 0; i < COUNT_OF(of); i++) {
 		struct plan plan = {.units = of[i].units, .gradient_floats = of[i].gradient};
-		cuda_choose_tensor_shares(&plan, of[i].kind, of[i].weights, of[i].least, of[i].limit);
+		cuda_choose_tensor_shares(&plan, of[i].kind, of[i].weights, of[i].least, of[i].limit / 2, of[i].limit);
 		CHECK_EQUAL_U64(plan.tile, of[i].tile);
 		CHECK_EQUAL_U64(plan.pitch, plan.tile + tile_pad(of[i].kind));
 		CHECK_EQUAL_U64(plan.weight_floats, of[i].shares_weights ? of[i].weights : 0);
