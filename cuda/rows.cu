@@ -1,7 +1,7 @@
 /* One side of the first layer, per distinct row of a batch: forward, its half of z1; back, from the gradient of that
  * half to the row and to the layer's weights. Tiles of rows, as those of samples (tile.h). */
 #include "adam.h"
-#include "tile_mma.h"
+#include "tile_phases.h"
 
 struct row_arguments {
 	struct plan plan;

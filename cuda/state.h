@@ -249,9 +249,11 @@ void cuda_plan_shares(const struct backend_state *state, struct plan *plan, size
 MUST_CHECK int cuda_init_training(struct backend_state *state, struct error *error);
 size_t cuda_plan_bytes(const struct plan *plan); /* of shared memory */
 
-/* tensor.cu: refuses a precision that the device does not have; finds the shares of a plan for the others than fp32. */
+/* tensor.cu: refuses a precision that the device does not have; finds the shares of a plan for the others than fp32, with
+ * `limit` bytes at most, `half` where there are to be two blocks on a processor, which is preferred if nothing is lost. */
 MUST_CHECK int cuda_check_precision(const struct backend_state *state, struct error *error);
-void cuda_choose_tensor_shares(struct plan *plan, enum precision kind, size_t weights, uint32_t least, size_t limit);
+void cuda_choose_tensor_shares(struct plan *plan, enum precision kind, size_t weights, uint32_t least, size_t half,
+                               size_t limit);
 
 /* sample.cu */
 MUST_CHECK int cuda_sampler_copy(struct backend_state *state, const struct sampler *sampler, struct error *error);

@@ -16,14 +16,14 @@ int cuda_check_precision(const struct backend_state *state, struct error *error)
 	                  capability / 10, capability % 10);
 }
 
-/* What a sample costs beside its products, in floats from the second-level cache: weights, forward and back, and
- * gradients that are not shared come from there once a tile. A multiprocessor gets about five times as much out of
- * shared memory, from which weights are read once for 32 samples, or 16. */
-static double cost_of(const struct plan *plan, size_t weights)
+/* What a sample costs beside its products, in floats from the second-level cache: weights (single precision, whatever
+ * their copies are), forward and back, and gradients that are not shared come from there once a tile. A multiprocessor
+ * gets about five times as much out of shared memory, from which weights are read once for 32 samples, or 16. */
+static double cost_of(const struct plan *plan, enum precision kind, size_t weights)
 {
 	const double passes = plan->gradient_floats > 0 ? 2 : 1, tile = plan->tile;
 	const double shared = passes * (double)weights / (tile < 32 ? tile : 32) / 5;
-	const double from_afar = plan->weight_floats > 0 ? 0 : passes * (double)weights;
+	const double from_afar = plan->weight_floats > 0 ? 0 : passes * (double)weights * (kind == PRECISION_BF16 ? 2 : 1);
 	return shared + (from_afar + (plan->shares_gradient ? 0.0 : 2.0 * plan->gradient_floats)) / tile;
 }
 
@@ -39,7 +39,7 @@ static void try_tile(const struct plan *of, uint32_t tile, enum precision kind, 
 		plan.shares_gradient = (choice & 1) == 0 && plan.gradient_floats > 0;
 		plan.weight_floats = (choice & 2) == 0 ? (uint32_t)weights : 0;
 		plan.shared_bytes = cuda_plan_bytes(&plan);
-		const double cost = cost_of(&plan, weights);
+		const double cost = cost_of(&plan, kind, weights);
 		if (plan.shared_bytes > limit || cost >= *least_cost)
 			continue;
 		*least_cost = cost;
@@ -47,13 +47,15 @@ static void try_tile(const struct plan *of, uint32_t tile, enum precision kind, 
 	}
 }
 
-void cuda_choose_tensor_shares(struct plan *plan, enum precision kind, size_t weights, uint32_t least, size_t limit)
+void cuda_choose_tensor_shares(struct plan *plan, enum precision kind, size_t weights, uint32_t least, size_t half,
+                               size_t limit)
 {
 	const struct plan of = *plan;
 	double cost = INFINITY;
-	for (uint32_t blocks = 2; blocks > 0; blocks--) /* two on a processor are better than one, if nothing is lost */
-		for (uint32_t tile = 64; tile >= (blocks > 1 ? 32u : 16u) && tile >= least; tile /= 2)
-			try_tile(&of, tile, kind, weights, limit / blocks, plan, &cost);
+	for (uint32_t tile = 64; tile >= 32 && tile >= least; tile /= 2)
+		try_tile(&of, tile, kind, weights, half, plan, &cost);
+	for (uint32_t tile = 64; tile >= 16 && tile >= least; tile /= 2)
+		try_tile(&of, tile, kind, weights, limit, plan, &cost);
 	if (cost < INFINITY)
 		return;
 	plan->tile = 64;

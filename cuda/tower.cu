@@ -2,7 +2,7 @@
  * of the first layer, without leaving the block's tile. Gradients of the layers are added up by each block over its
  * share of the tiles. */
 #include "plain.h"
-#include "tile_mma.h"
+#include "tile_phases.h"
 #include "tower.h"
 
 ON_DEVICE struct product layer_product(const struct tower_arguments *a, const struct workspace *w, uint32_t l,
