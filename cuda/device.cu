@@ -259,8 +259,10 @@ void device_forget(struct device *device)
 int device_poll(struct device *device, enum device_stream stream)
 {
 	const cudaError_t status = cudaStreamQuery(device_stream(device, stream));
-	if (device->failure.code == CODE_OK && status == cudaErrorNotReady)
+	if (device->failure.code == CODE_OK && status == cudaErrorNotReady) {
+		(void)cudaGetLastError(); /* which would tell it to the next launch */
 		return 0;
+	}
 	device_check(device, status, "running");
 	return device->failure.code == CODE_OK ? 1 : -1;
 }
