@@ -171,8 +171,7 @@ void cuda_plan_shares(const struct backend_state *state, struct plan *plan, size
 	if (state->options.precision == PRECISION_FP32)
 		choose_shares(plan, weights, least, &state->device);
 	else
-		/* A processor has a kilobyte more than a block may have, and each block takes one for itself. */
-		cuda_choose_tensor_shares(plan, state->options.precision, weights, least, state->device.shared_limit / 2 - 512,
+		cuda_choose_tensor_shares(plan, state->options.precision, weights, least, state->device.shared_half,
 		                          state->device.shared_limit);
 	plan->all = plan->shares_tile && plan->weight_floats > 0 && plan->shares_gradient == (gradient > 0);
 }
