@@ -233,7 +233,8 @@ static struct segment weight_segment(const struct backend_state *state, const st
 	/* Whole matrices (plain.cu) are rows whatever the precision. */
 	const bool rows = plan == &state->through && state->plain.chosen;
 	segment.fragments = !rows && goes_by_mma(state->options.precision, layer->inputs, layer->outputs);
-	segment.size = weight_gradient_floats(state->options.precision, layer->inputs, layer->outputs);
+	segment.size = rows ? layer->outputs * layer->inputs
+	                    : weight_gradient_floats(state->options.precision, layer->inputs, layer->outputs);
 	return segment;
 }
 
