@@ -5,6 +5,7 @@ load helpers
 
 setup() {
 	fresh
+	unset CUDA CUDA_ARCH NVCC_CCBIN # of the make that runs the tests
 	cat >nvcc <<-'END'
 		#!/usr/bin/env bash
 		# Refuses every host compiler but the one named in ./good.
