@@ -331,8 +331,16 @@ $(BUILD)/bench/%: tests/bench/%.c $(library)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(FLAGS) -Itests/bench -MMD -MP -MF $(BUILD)/bench/$*.d -o $@ $< $(library) $(LIBS)
 
+# Where there is no nvcc, the ceilings are skipped, with the reason.
+gpu_ceilings := $(if $(cuda_object),$(BUILD)/bench/gpu_ceilings)
+$(BUILD)/bench/gpu_ceilings: tests/bench/gpu_ceilings.cu $(BUILD)/flags $(BUILD)/cuda/archs
+	$(say) NVCC $<
+	$(Q)mkdir -p $(@D)
+	$(Q)$(NVCC) -std=c++17 -O3 $(if $(WERROR),-Werror all-warnings -Xcompiler -Werror) -Xcompiler -Wall,-Wextra $(cuda_codes) \
+		-cudart static -o $@ $<
+
 .PHONY: bench bench-programs bench-compare bench-counts bench-gpu bench-profile bench-scale results
-bench-programs: $(bench_programs)
+bench-programs: $(bench_programs) $(gpu_ceilings)
 bench: all bench-programs ## speed, beside peers and ceilings, into build/bench.tsv and .json (BENCH=pattern: a part)
 	@tests/bench/run -o $(BUILD)/bench.tsv -b $(BUILD) '$(BENCH)'
 
@@ -341,14 +349,6 @@ bench-compare: ## this bench against an older one: OLD=old.json [NEW= TOLERANCE=
 
 bench-counts: all bench-programs ## instructions of the kernels by callgrind, into build/counts.tsv and .json
 	@tests/bench/counts -o $(BUILD)/counts.tsv -b $(BUILD) '$(BENCH)'
-
-# Where there is no nvcc, the ceilings are skipped, with the reason.
-gpu_ceilings := $(if $(cuda_object),$(BUILD)/bench/gpu_ceilings)
-$(BUILD)/bench/gpu_ceilings: tests/bench/gpu_ceilings.cu $(BUILD)/flags $(BUILD)/cuda/archs
-	$(say) NVCC $<
-	$(Q)mkdir -p $(@D)
-	$(Q)$(NVCC) -std=c++17 -O3 $(if $(WERROR),-Werror all-warnings -Xcompiler -Werror) -Xcompiler -Wall,-Wextra $(cuda_codes) \
-		-cudart static -o $@ $<
 
 gpu_bench := $(addprefix $(BUILD)/bench/,gpu stopwatch) $(gpu_ceilings) $(if $(DRY),$(BUILD)/emulated/recpipe_cuda.so)
 bench-gpu: all $(gpu_bench) ## speed of --device cuda into build/bench-gpu.tsv (BENCH=pattern DEVICE=cuda:1; DRY=1: emulated)

@@ -4,9 +4,7 @@
 load helpers
 
 setup_file() {
-	[ -z "${RECPIPE_SANITIZED:-}" ] || return 0
-	make -C "$TOP" -s BUILD="$(dirname "$BIN")" bench-programs >"$BATS_FILE_TMPDIR/made" 2>&1 ||
-		{ cat "$BATS_FILE_TMPDIR/made" >&2; return 1; }
+	bench_programs
 }
 
 setup() {

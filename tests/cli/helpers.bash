@@ -47,6 +47,16 @@ not_sanitized() {
 	[ -z "${RECPIPE_SANITIZED:-}" ] || skip "not under sanitizers"
 }
 
+# bench_programs: for setup_file(): makes the programs that measure, one file of tests at a time; none under sanitizers,
+# whose figures mean nothing, and which would build others.
+bench_programs() {
+	local build
+	[ -z "${RECPIPE_SANITIZED:-}" ] || return 0
+	build=$(dirname "$BIN")
+	flock "$build/flags" make -C "$TOP" -s BUILD="$build" bench-programs >"$BATS_FILE_TMPDIR/made" 2>&1 ||
+		{ cat "$BATS_FILE_TMPDIR/made" >&2; return 1; }
+}
+
 # expect CODE COMMAND…: the exit code is CODE, no signal, and a failure says "tool: …" on stderr, one line at
 # least. Leaves $output (stdout) and $stderr.
 expect() {
