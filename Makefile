@@ -171,7 +171,7 @@ emulated_objects := $(patsubst cuda/%.cu,$(BUILD)/emulated/%.o,$(filter-out cuda
 
 # Fused multiply-adds by the processor: the library's cost forty times as much. As the CPU's sanitized kernels, those that
 # multiply have ASan alone.
-$(addprefix $(BUILD)/emulated/,adam.o factors.o history.o products.o rows.o segment.o softmax.o tower.o): private emulated_flags = -mfma \
+$(addprefix $(BUILD)/emulated/,adam.o factors.o features.o history.o products.o rows.o segment.o softmax.o tower.o): private emulated_flags = -mfma \
 	$(if $(filter 1,$(SANITIZE)),-fno-sanitize=undefined)
 
 $(BUILD)/emulated/%.o: cuda/%.cu $(BUILD)/flags
