@@ -72,15 +72,24 @@ void comm_receive(struct comm *comm, size_t to, size_t from, void *at, size_t by
 	take(comm, comm->received, &comm->receives, (struct piece){.from = from, .to = to, .target = at, .bytes = bytes});
 }
 
+/* The watch has an order for each device: whole models to score with are another one's, which waits for this one. */
+static void touch(struct device *device, const void *at, size_t bytes, bool writes)
+{
+	for (size_t b = 0; b < device->block_count; b++) {
+		const char *block = device->blocks[b].at;
+		if ((const char *)at < block || (const char *)at >= block + device->blocks[b].bytes)
+			continue;
+		watch_begin(device, STREAM_WORK, writes ? "a receive" : "a send");
+		watch_touch(at, bytes, writes);
+		watch_end();
+	}
+}
+
 /* Of one device's memory to another's, each by its own stream. */
 static void copy(const struct comm *comm, const struct piece *sent, const struct piece *received)
 {
-	watch_begin(comm->devices[sent->from], STREAM_WORK, "a send");
-	watch_touch(sent->source, sent->bytes, false);
-	watch_end();
-	watch_begin(comm->devices[sent->to], STREAM_WORK, "a receive");
-	watch_touch(received->target, received->bytes, true);
-	watch_end();
+	touch(comm->devices[sent->from], sent->source, sent->bytes, false);
+	touch(comm->devices[sent->to], received->target, received->bytes, true);
 	memmove(received->target, sent->source, sent->bytes);
 }
 

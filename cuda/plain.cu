@@ -260,6 +260,7 @@ void cuda_plain_warm(struct backend_state *state)
 		return;
 	const uint32_t slice = state->plain.slice, rest = state->samples_max % slice;
 	const uint32_t counts[2] = {slice, rest};
+	device_zero(&state->device, STREAM_WORK, state->z1_gradients, (size_t)slice * state->tower.width * sizeof(float));
 	for (size_t i = 0; i < COUNT_OF(counts) && counts[i] > 0; i++)
 		for (uint32_t l = 0; l < state->tower.layer_count; l++) {
 			multiply_forward(state, l, inputs_of(state, l, 0), units_of(state, l), counts[i]);

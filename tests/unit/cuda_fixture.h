@@ -209,6 +209,17 @@ static inline double settled_difference(const struct trained_state *a, const str
 	return worst;
 }
 
+/* Length of the difference of two sets, relative to that of the second. */
+static inline double relative_length(const struct parameters *a, const struct parameters *b)
+{
+	double between = 0, all = 0;
+	for (size_t i = 0; i < a->size; i++) {
+		between += pow((double)a->block[i] - (double)b->block[i], 2);
+		all += pow((double)b->block[i], 2);
+	}
+	return sqrt(between / all);
+}
+
 static inline bool same_bits(const struct trained_state *a, const struct trained_state *b)
 {
 	const size_t bytes = a->values.size * sizeof(float);

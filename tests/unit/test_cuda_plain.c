@@ -80,6 +80,33 @@ static void test_slices_make_a_batch(void)
 	}
 }
 
+/* Operands of every layer are rounded, whatever its width: another gradient, but for that much the same. */
+static void test_precisions(void)
+{
+	static const struct setting of = {"wide and narrow", "48-24-20-8-1", 17, 31, 4, 61, MODEL_MLP, 0, LOSS_BINARY, false, false,
+	                                  false, 0, 0};
+	static const struct {
+		enum precision precision;
+		double rounding;
+	} kinds[] = {{PRECISION_TF32, 0x1p-10}, {PRECISION_BF16, 0x1p-7}};
+	for (size_t k = 0; k < COUNT_OF(kinds); k++) {
+		struct fixture f;
+		struct trained_state exact, rounded, again;
+		fixture_init(&f, &of);
+		train_by(&f, "plain", 1, 0, &exact);
+		f.precision = kinds[k].precision;
+		train_by(&f, "plain", 1, 0, &rounded);
+		train_by(&f, "plain", 1, 0, &again);
+		const double off = relative_length(&rounded.moment1, &exact.moment1);
+		CHECK(off > 0 && off < 4 * kinds[k].rounding);
+		CHECK(same_bits(&rounded, &again));
+		trained_release(&exact);
+		trained_release(&rounded);
+		trained_release(&again);
+		fixture_release(&f);
+	}
+}
+
 /* The emulator runs threads and blocks in either order: what depends on one shows. */
 static void test_bytes_repeat(void)
 {
@@ -350,7 +377,7 @@ static void test_emulated_products(void)
 	struct device device;
 	struct error error = {0};
 	float c[1];
-	if (on_a_device())
+	if (on_a_device() || emulated_watched) /* of the host's memory */
 		return;
 	CHECK_OK(device_open(&device, 0, &error), &error);
 	for (size_t i = 0; i < COUNT_OF(numbers); i++)
@@ -381,6 +408,7 @@ int main(void)
 		return check_done();
 	RUN(test_gradients_match_the_cpu_and_the_tiles);
 	RUN(test_slices_make_a_batch);
+	RUN(test_precisions);
 	RUN(test_bytes_repeat);
 	RUN(test_graphs_repeat_what_is_queued);
 	RUN(test_loss_curves_follow_the_tiles);

@@ -196,17 +196,6 @@ static void test_bytes_repeat(void)
 		}
 }
 
-/* Length of the difference of two sets, relative to that of the second. */
-static double relative_length(const struct parameters *a, const struct parameters *b)
-{
-	double between = 0, all = 0;
-	for (size_t i = 0; i < a->size; i++) {
-		between += pow((double)a->block[i] - (double)b->block[i], 2);
-		all += pow((double)b->block[i], 2);
-	}
-	return sqrt(between / all);
-}
-
 /* Single roundings mostly cancel; what they do to a unit that is about to be cut off is more. */
 static void test_gradients_are_near_single_precision(void)
 {
@@ -292,6 +281,7 @@ int main(void)
 	RUN(test_rounding);
 	if (!cuda_is_here("test_cuda_tensor"))
 		return check_done();
+	setenv("RECPIPE_CUDA_TOWER", "fused", 1);
 	RUN(test_scores);
 	RUN(test_gradients);
 	RUN(test_tiles_of_any_size);
