@@ -227,7 +227,7 @@ void device_wait(struct device *device, enum device_stream stream, size_t mark)
 
 void device_record(struct device *device)
 {
-	device_check(device, cudaStreamBeginCapture(device_stream(device, STREAM_WORK), cudaStreamCaptureModeThreadLocal),
+	device_check(device, cudaStreamBeginCapture(device_stream(device, STREAM_WORK), cudaStreamCaptureModeRelaxed),
 	             "recording a graph");
 }
 

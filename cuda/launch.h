@@ -59,7 +59,7 @@ static __device__ __forceinline__ uint32_t count_up(uint32_t *counter, uint32_t 
 	do { \
 		if ((shared_bytes) > DEVICE_SHARED_PLAIN) \
 			device_check(device, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, \
-			             (int)(shared_bytes)), #kernel); \
+			             (int)(device)->shared_limit), #kernel); \
 		kernel<<<(blocks), THREADS, (shared_bytes), device_stream(device, stream)>>>(arguments); \
 		device_check(device, cudaGetLastError(), #kernel); \
 	} while (0)

@@ -16,6 +16,7 @@ struct plain_arguments {
 	uint32_t layer;           /* whose outputs they are, as dropout numbers them */
 	bool rectifies, drops;
 	float *units;
+	float *to;                /* where finish_units leaves them; NULL: in their place */
 	const float *bias;
 	const float *from;        /* derivatives before the mask; NULL: `units` are derivatives already */
 	float *sums;              /* of columns, a row a block; NULL: not wanted */
@@ -66,13 +67,13 @@ KERNEL(finish_units, struct plain_arguments)
 	EACH_THREAD(t) {
 		for (uint32_t row = BLOCK * together + t / across; row < a.count; row += BLOCKS * together)
 			for (uint32_t n = t % across; n < a.columns; n += across) {
-				float *const at = a.units + (size_t)row * a.columns + n;
-				float value = *at + a.bias[n];
+				const size_t at = (size_t)row * a.columns + n;
+				float value = a.units[at] + a.bias[n];
 				if (a.rectifies)
 					value = relu(value);
 				if (a.drops)
 					value = dropped(&a.of, a.layer, a.columns, n, a.first + row, value);
-				*at = value;
+				(a.to ? a.to : a.units)[at] = value;
 			}
 	}
 }
@@ -269,16 +270,18 @@ void cuda_plain_warm(struct backend_state *state)
 		}
 }
 
+/* Products always have a whole slice here as well: cuBLAS chooses its kernel, and so the order of a row's sums, by the number of
+ * rows, and a score must not depend on how many others go with it. */
 void cuda_plain_score(struct backend_state *state, const struct tower_arguments *of)
 {
 	const struct plain *plain = &state->plain_forward;
 	const struct tower *tower = &state->tower;
-	for (uint32_t first = 0, count = 0; first < of->pairs; first += count) {
+	for (uint32_t first = 0; first < of->pairs; first += plain->slice) {
 		struct plain_arguments a;
 		memset(&a, 0, sizeof a);
 		a.of = *of;
 		a.first = first;
-		a.count = count = of->pairs - first < plain->slice ? of->pairs - first : plain->slice;
+		a.count = plain->slice;
 		a.columns = tower->width;
 		a.units = plain->units;
 		LAUNCH(&state->device, STREAM_WORK, load_units, grid_of(&a), 0, a);
@@ -286,9 +289,13 @@ void cuda_plain_score(struct backend_state *state, const struct tower_arguments 
 			const float *const in = a.units;
 			a.rectifies = l + 1 < tower->layer_count;
 			a.columns = tower->layers[l].outputs;
-			a.units = !a.rectifies ? of->scores + first : in == plain->units ? plain->spare : plain->units;
+			a.units = in == plain->units ? plain->spare : plain->units;
 			a.bias = state->values + tower->layers[l].bias;
-			multiply_forward(state, l, in, a.units, count);
+			multiply_forward(state, l, in, a.units, plain->slice);
+			if (!a.rectifies) {
+				a.to = of->scores + first;
+				a.count = of->pairs - first < plain->slice ? of->pairs - first : plain->slice;
+			}
 			LAUNCH(&state->device, STREAM_WORK, finish_units, grid_of(&a), 0, a);
 		}
 	}

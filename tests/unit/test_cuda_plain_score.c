@@ -2,6 +2,8 @@
 #include "cuda_plain_fixture.h"
 #include "cuda_score_settings.h"
 
+enum { ROOM = 1 << 14 }; /* floats of a slice: products always have a whole one */
+
 /* Largest difference of two lists of scores. */
 static double apart(const float *a, const float *b, size_t count)
 {
@@ -47,16 +49,43 @@ static void test_lists_match_the_cpu_and_the_tiles(void)
 		CHECK_CLOSE(apart(plain, cpu, count), 0, on_a_device() ? 1e-5 : 1e-6);
 		score_lists_by(&f, cuda, "fused", cpu);
 		CHECK_CLOSE(apart(plain, cpu, count), 0, on_a_device() ? 1e-5 : 1e-6);
-		for (size_t room = 1; !on_a_device() && room < 5000; room = room * 17 + 3) {
+		for (size_t room = 1; !on_a_device() && room < 5000; room = room * 17 + 3) { /* slices of any size */
 			emulated_blas_settings.room = room;
 			score_lists_by(&f, cuda, "plain", cpu);
 			CHECK(memcmp(plain, cpu, count * sizeof *cpu) == 0);
 		}
-		emulated_blas_settings.room = (size_t)1 << 26;
+		emulated_blas_settings.room = ROOM;
 		free(cpu);
 		free(plain);
 		fixture_release(&f);
 	}
+}
+
+/* cuBLAS sums in an order that goes by the size of a product: pairs that are scored together must not matter. */
+static void test_a_score_does_not_depend_on_others(void)
+{
+	struct fixture f;
+	fixture_init(&f, &settings[0]);
+	const size_t users = settings[0].users, items = settings[0].items, count = users * items;
+	const struct backend *cuda = cuda_under_test(&f.error);
+	float *together = room_for(count, sizeof *together), *alone = room_for(items, sizeof *alone);
+	uint32_t *list = room_for(items, sizeof *list);
+	score_lists_by(&f, cuda, "plain", together);
+	for (size_t i = 0; i < items; i++)
+		list[i] = (uint32_t)(i * 7 % items); /* the first of those lists, and shorter ones */
+	tower_by("plain");
+	struct backend_state *state = fixture_open(&f, cuda);
+	tower_by(NULL);
+	for (size_t length = items; length > 0; length /= 3) {
+		const struct score_lists one = {1, &(const uint32_t){(uint32_t)users - 1}, (const size_t[]){0, length}, list, alone};
+		CHECK_OK(cuda->score_lists(state, &one, &f.error), &f.error);
+		CHECK(memcmp(alone, together, length * sizeof *alone) == 0);
+	}
+	cuda->close(state);
+	free(together);
+	free(alone);
+	free(list);
+	fixture_release(&f);
 }
 
 /* The best of every user, by either tower: the same items but where scores nearly are. */
@@ -104,7 +133,9 @@ int main(void)
 {
 	if (!blas_is_here("test_cuda_plain_score"))
 		return check_done();
+	emulated_blas_settings.room = ROOM;
 	RUN(test_lists_match_the_cpu_and_the_tiles);
+	RUN(test_a_score_does_not_depend_on_others);
 	RUN(test_rankings_match_the_tiles);
 	return check_done();
 }
