@@ -1,10 +1,12 @@
 /* Training by users against the whole catalogue by the CUDA backend against the CPU's, and what it refuses. */
 #include "cuda_users.h"
 
-/* After one step of Adam moment1 is a tenth of the gradient. */
+/* After one step of Adam moment1 is a tenth of the gradient. Watched, for what the steps below leave out: a batch of rounds. */
 static void test_gradients_match_the_cpu(void)
 {
 	for (size_t t = 0; t < COUNT_OF(all); t++) {
+		if (emulated_watched && (all[t].users <= 4096 || all[t].kind == MODEL_MF))
+			continue;
 		struct users_fixture f;
 		struct trained_state cpu, cuda;
 		users_init(&f, &all[t]);
@@ -30,6 +32,8 @@ static void test_steps_match_the_cpu(void)
 		struct trained_state cpu, cuda;
 		double worst = 0;
 		size_t others = 0;
+		if (emulated_watched && all[t].users > 4096)
+			continue;
 		users_init(&f, &all[t]);
 		users_train(&f, &backend_cpu, f.setting.users, &cpu);
 		users_train(&f, cuda_under_test(&f.error), f.setting.users, &cuda);
@@ -55,6 +59,8 @@ static void test_bytes_repeat(void)
 	for (size_t t = 0; t < COUNT_OF(all); t++) {
 		struct users_fixture f;
 		struct trained_state one, other;
+		if (emulated_watched && !is_short(&all[t]))
+			continue;
 		users_init(&f, &all[t]);
 		users_train(&f, cuda_under_test(&f.error), f.setting.users, &one);
 		emulated_settings.backwards = true;
@@ -73,6 +79,8 @@ static void test_spans_and_resumed_runs_give_the_same(void)
 	for (size_t t = 0; t < COUNT_OF(all); t += 2) {
 		struct users_fixture f;
 		struct trained_state whole, part;
+		if (emulated_watched && !is_short(&all[t]))
+			continue;
 		users_init(&f, &all[t]);
 		const struct backend *cuda = cuda_under_test(&f.error);
 		users_train(&f, cuda, f.setting.users, &whole);
