@@ -286,6 +286,7 @@ static void take_users(void *context, size_t which)
 int cuda_score_top(struct backend_state *state, const struct score_top *request, struct error *error)
 {
 	struct ranking r;
+	struct error ignored = {0};
 	const struct rounds rounds = {&r, send_users, work_users, bring_users, take_users};
 	memset(&r, 0, sizeof r);
 	r.state = state;
@@ -296,7 +297,11 @@ int cuda_score_top(struct backend_state *state, const struct score_top *request,
 		return 0;
 	}
 	device_use(&state->device);
-	const int status = init_ranking(&r, error) < 0 ? -1 : cuda_run_rounds(&state->device, &rounds, error);
+	int status = init_ranking(&r, error);
+	if (status == 0)
+		status = cuda_run_rounds(&state->device, &rounds, error);
+	else
+		(void)!device_finish(&state->device, &ignored); /* what is freed may be on its way still */
 	release_ranking(&r);
 	return status;
 }
