@@ -202,7 +202,7 @@ static void test_what_is_no_number_is_told(void)
 int main(void)
 {
 	if (!cuda_is_here("test_cuda_catalogue"))
-		return check_done();
+		return cuda_done();
 	RUN(test_gradients_match_the_cpu);
 	RUN(test_steps_match_the_cpu);
 	RUN(test_bytes_repeat);
@@ -211,5 +211,5 @@ int main(void)
 	RUN(test_what_it_cannot_train_is_refused);
 	RUN(test_memory_that_is_not_there_is_told);
 	RUN(test_what_is_no_number_is_told);
-	return check_done();
+	return cuda_done();
 }

@@ -409,7 +409,7 @@ static void test_emulated_products(void)
 int main(void)
 {
 	if (!blas_is_here("test_cuda_plain"))
-		return check_done();
+		return cuda_done();
 	RUN(test_gradients_match_the_cpu_and_the_tiles);
 	RUN(test_slices_make_a_batch);
 	RUN(test_precisions);
@@ -422,5 +422,5 @@ int main(void)
 	RUN(test_out_of_memory_is_told);
 	RUN(test_what_is_no_number_is_told);
 	RUN(test_emulated_products);
-	return check_done();
+	return cuda_done();
 }

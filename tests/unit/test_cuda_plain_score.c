@@ -104,8 +104,8 @@ static void test_rankings_match_the_tiles(void)
 int main(void)
 {
 	if (!blas_is_here("test_cuda_plain_score"))
-		return check_done();
+		return cuda_done();
 	RUN(test_lists_match_the_cpu_and_the_tiles);
 	RUN(test_rankings_match_the_tiles);
-	return check_done();
+	return cuda_done();
 }

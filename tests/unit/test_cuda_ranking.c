@@ -271,14 +271,14 @@ static void test_rounds_of_lists_where_memory_is_short(void)
 int main(void)
 {
 	if (!cuda_is_here("test_cuda_ranking"))
-		return check_done();
+		return cuda_done();
 	RUN(test_plans_fit);
 	if (on_a_device()) {
 		SKIP("memory that is short", "the tests set the emulated device's");
-		return check_done();
+		return cuda_done();
 	}
 	RUN(test_blocks_of_the_catalogue_change_no_list);
 	RUN(test_what_would_fit_is_told);
 	RUN(test_rounds_of_lists_where_memory_is_short);
-	return check_done();
+	return cuda_done();
 }

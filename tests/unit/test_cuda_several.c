@@ -262,7 +262,7 @@ static void test_the_stream_of_samples_is_the_same(void)
 int main(void)
 {
 	if (!several_are_here("test_cuda_several"))
-		return check_done();
+		return cuda_done();
 	RUN(test_gradients_are_those_of_one);
 	RUN(test_steps_are_those_of_one);
 	RUN(test_loss_curves_follow_one);
@@ -271,5 +271,5 @@ int main(void)
 	RUN(test_spans_and_resumed_runs_give_the_same);
 	RUN(test_what_was_put_comes_back);
 	RUN(test_the_stream_of_samples_is_the_same);
-	return check_done();
+	return cuda_done();
 }

@@ -290,7 +290,7 @@ int main(void)
 {
 	RUN(test_rounding);
 	if (!cuda_is_here("test_cuda_tensor"))
-		return check_done();
+		return cuda_done();
 	setenv("RECPIPE_CUDA_TOWER", "fused", 1);
 	RUN(test_scores);
 	RUN(test_gradients);
@@ -299,5 +299,5 @@ int main(void)
 	RUN(test_gradients_are_near_single_precision);
 	RUN(test_bf16_is_the_cpus);
 	RUN(test_what_cannot_be_is_refused);
-	return check_done();
+	return cuda_done();
 }

@@ -183,7 +183,7 @@ static void test_what_is_no_number_is_told(void)
 int main(void)
 {
 	if (!cuda_is_here("test_cuda_train"))
-		return check_done();
+		return cuda_done();
 	RUN(test_gradients_match_the_cpu);
 	RUN(test_steps_match_the_cpu);
 	RUN(test_loss_curves_follow_the_cpu);
@@ -191,5 +191,5 @@ int main(void)
 	RUN(test_spans_and_resumed_runs_give_the_same);
 	RUN(test_tiles_of_any_size);
 	RUN(test_what_is_no_number_is_told);
-	return check_done();
+	return cuda_done();
 }
