@@ -1,4 +1,5 @@
 /* Several devices that train together against one, and against the CPU. */
+#include "cuda_plain_fixture.h"
 #include "several_fixture.h"
 
 /* ---- the same training ---- */
@@ -23,14 +24,16 @@ static double gradient_difference(const struct trained_state *a, const struct tr
 	return all;
 }
 
-static void compare(const char *name, size_t count, const struct trained_state *several, const struct trained_state *one)
+/* `bound` is of gradients, relative to the largest of a matrix. */
+static void compare(const char *name, size_t count, const struct trained_state *several, const struct trained_state *one,
+                    double bound)
 {
 	const double gradients = gradient_difference(several, one);
 	CHECK_EQUAL_U64(several->result.samples, one->result.samples);
 	CHECK_EQUAL_U64(several->result.missing, one->result.missing);
 	CHECK_CLOSE(several->result.loss_sum, one->result.loss_sum, 1e-5 * one->result.loss_sum);
-	CHECK_CLOSE(gradients, 0, 1e-5);
-	if (!(gradients <= 1e-5))
+	CHECK_CLOSE(gradients, 0, bound);
+	if (!(gradients <= bound))
 		printf("# %s, %zu devices\n", name, count);
 }
 
@@ -43,8 +46,8 @@ static void check_gradients(const struct setting *setting, size_t less)
 	fixture_train(&f, backend_of(1, &f.error), 1, less, &one);
 	for (size_t c = 0; c < COUNT_OF(counts) && backend_of(counts[c], &f.error); c++) {
 		fixture_train(&f, backend_of(counts[c], &f.error), 1, less, &several);
-		compare(setting->name, counts[c], &several, &one);
-		compare(setting->name, counts[c], &several, &cpu);
+		compare(setting->name, counts[c], &several, &one, 1e-5);
+		compare(setting->name, counts[c], &several, &cpu, 1e-5);
 		trained_release(&several);
 	}
 	trained_release(&cpu);
@@ -60,6 +63,38 @@ static void test_gradients_are_those_of_one(void)
 			check_gradients(&settings[t], 0);
 		if (settings[t].groups > 2)
 			check_gradients(&settings[t], settings[t].groups - 1 - t % 2);
+	}
+}
+
+/* By cuBLAS, and by tensor cores: several devices are compared with one that goes the same way. A rank rounds what it has
+ * of a row's gradient before the product that follows: so those of tf32 and bf16 are a rounding apart. */
+static void test_towers_of_all_ways(void)
+{
+	static const struct setting of =
+		{"wide", "48-24-20-8-1", 17, 31, 4, 29, MODEL_MLP, 0, LOSS_BINARY, false, false, false, 0.1, 0};
+	static const struct {
+		const char *tower;
+		enum precision precision;
+		double bound;
+	} ways[] = {
+		{"plain", PRECISION_FP32, 1e-5}, {"plain", PRECISION_BF16, 0x1p-7},
+		{"fused", PRECISION_TF32, 0x1p-10}, {"fused", PRECISION_BF16, 0x1p-7},
+	};
+	for (size_t w = 0; w < COUNT_OF(ways); w++) {
+		struct fixture f;
+		struct trained_state one, several;
+		fixture_init(&f, &of);
+		f.precision = ways[w].precision;
+		tower_by(on_a_device() ? "fused" : ways[w].tower); /* which may have no cuBLAS */
+		fixture_train(&f, backend_of(1, &f.error), 1, 3, &one);
+		for (size_t c = 0; c < COUNT_OF(counts) && backend_of(counts[c], &f.error); c++) {
+			fixture_train(&f, backend_of(counts[c], &f.error), 1, 3, &several);
+			compare(ways[w].tower, counts[c], &several, &one, ways[w].bound);
+			trained_release(&several);
+		}
+		tower_by(NULL);
+		trained_release(&one);
+		fixture_release(&f);
 	}
 }
 
@@ -264,6 +299,7 @@ int main(void)
 	if (!several_are_here("test_cuda_several"))
 		return cuda_done();
 	RUN(test_gradients_are_those_of_one);
+	RUN(test_towers_of_all_ways);
 	RUN(test_steps_are_those_of_one);
 	RUN(test_loss_curves_follow_one);
 	RUN(test_bytes_repeat);
