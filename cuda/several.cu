@@ -1,4 +1,5 @@
 /* Opening several devices, and their parameters: each rank's rows of every table, in and out. */
+#include "blas.h"
 #include "several.h"
 
 #include <stdlib.h>
@@ -99,11 +100,12 @@ static int open_ranks(struct several *several, const struct backend_state *of, c
 
 static void describe(const struct several *several, struct backend_state *of)
 {
-	const char *name = several->trains ? several->ranks[0].state->device.name : several->scorers[0]->device.name;
+	const struct backend_state *first = several->trains ? several->ranks[0].state : several->scorers[0];
 	size_t length = (size_t)snprintf(of->description, sizeof of->description, "cuda:%d", several->numbers[0]);
 	for (size_t r = 1; r < several->count; r++)
 		length += (size_t)snprintf(of->description + length, sizeof of->description - length, ",%d", several->numbers[r]);
-	snprintf(of->description + length, sizeof of->description - length, ", %s", name);
+	snprintf(of->description + length, sizeof of->description - length, ", %s%s%s", first->device.name,
+	         first->blas ? ", tower by " : "", first->blas ? blas_name(first->blas) : "");
 }
 
 struct several *several_open(struct backend_state *of, const struct parameters *parameters, const int *numbers,

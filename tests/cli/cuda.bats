@@ -119,6 +119,9 @@ close_logs() {
 	expect 0 train-mlp --device cuda:0,1 "${small[@]}" --log log.two -o model.two train.rec
 	[[ $stderr == *"training on cuda:0,1, emulated"* ]]
 	close_logs log.one log.two
+	RECPIPE_CUDA_TOWER=plain expect 0 train-mlp --device cuda:0,1 "${small[@]}" --log log.plain -o model.plain train.rec
+	[[ $stderr == *"training on cuda:0,1, emulated, tower by cuBLAS"* ]]
+	close_logs log.one log.plain
 	train-mlp --device cuda:0-1 --quiet "${small[@]}" -o model.again train.rec
 	same model.two model.again
 	train-mlp --device cuda:0-1 --quiet "${small[@]}" --epochs 2 -c ck -o half train.rec
