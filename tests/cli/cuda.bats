@@ -142,6 +142,10 @@ close_logs() {
 	for list in 0, ,1 0- -1 0-1-2 0,x 0,1024 99999999999999999999999999999999999999999999999999999999999999999999999; do
 		fails 64 "--device cuda:N" train-mlp --device "cuda:$list" -o model train.rec
 	done
+	zeros=00000000000000000000000000000000
+	for list in ${zeros}x 0-${zeros}${zeros}x; do # nothing is cut off
+		fails 64 "--device cuda:N" train-mlp --device "cuda:$list" -o model train.rec
+	done
 	fails 69 "cuda:7" train-mlp --device cuda:0,7 -o model train.rec
 	export RECPIPE_EMULATED_NCCL=0
 	fails 69 "NCCL" train-mlp --device cuda:0,1 -o model train.rec
