@@ -17,9 +17,8 @@
 #include "adam.h"
 
 enum {
-	ROUND_USERS = 4096, ROUND_SCORES = 1 << 26,
+	ROUND_SCORES = 1 << 26,   /* and ROUND_USERS (state.h) */
 	CHUNK_ITEMS = 256, CHUNKS_MAX = 64, /* items whose share of a user's gradient is one sum: at least; chunks at most */
-	PIECE_ITEMS = 4096,       /* of a row of scores that a block takes */
 	FEATURE_USES = 256,       /* items of a feature that are summed in one go */
 };
 

@@ -26,11 +26,13 @@ enum {
 	SORT_KEYS = 2048,         /* that a block sorts */
 	SORT_DIGITS = 16,
 	SEGMENT_USES = 64,        /* sorted uses that are summed in one go */
-#ifdef WATCHED /* few, so that small batches take blocks round their loops more than once */
-	GRID_MAX = 3, GRID_WIDE = 3,
+#ifdef WATCHED /* few, so that small batches take blocks round their loops, and are cut */
+	GRID_MAX = 3, GRID_WIDE = 3, ROUND_USERS = 128, PIECE_ITEMS = 256,
 #else
 	GRID_MAX = 512,           /* blocks that accumulate gradients: each has a copy of its own */
 	GRID_WIDE = 4096,         /* blocks that do not */
+	ROUND_USERS = 4096,       /* whose scores of the whole catalogue are kept at once: catalogue.h */
+	PIECE_ITEMS = 4096,       /* of a row of such scores that a block takes */
 #endif
 	LAYERS_MAX = MODEL_LAYERS_MAX,
 	SEGMENTS_MAX = 2 * LAYERS_MAX + 8,
