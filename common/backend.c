@@ -81,6 +81,8 @@ static int parse_range(const char *text, struct devices *devices, struct error *
 	int64_t from, to;
 	const char *dash = strchr(text, '-');
 	const size_t length = dash ? (size_t)(dash - text) : strlen(text);
+	if (length >= sizeof first)
+		return error_set(error, CODE_USAGE, "%s: '%s' is not an integer", option_name, text);
 	snprintf(first, sizeof first, "%.*s", (int)length, text);
 	if (parse_int(option_name, first, 0, NUMBER_MAX, &from, error) < 0)
 		return -1;
@@ -106,7 +108,9 @@ static int parse_devices(const char *text, struct devices *devices, struct error
 	char piece[2 * DIGITS_MAX];
 	for (const char *at = text; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
 		const size_t length = strcspn(at, ",");
-		snprintf(piece, sizeof piece, "%.*s", length < sizeof piece ? (int)length : (int)sizeof piece, at);
+		if (length >= sizeof piece)
+			return error_set(error, CODE_USAGE, "%s: '%s' is too long for a number or range", option_name, at);
+		snprintf(piece, sizeof piece, "%.*s", (int)length, at);
 		if (parse_range(piece, devices, error) < 0)
 			return -1;
 	}

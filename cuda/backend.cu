@@ -1,5 +1,5 @@
 /* The CUDA backend: opening, moving state in and out, closing. state.h tells how the work is cut. */
-#include "catalogue.h"
+#include "by_users.h"
 #include "comm.h"
 #include "plain.h"
 #include "several.h"

@@ -1,5 +1,5 @@
-/* Training by users: what it needs, and the course of a batch. catalogue.h tells how the work is cut. */
-#include "catalogue.h"
+/* Training by users: what it needs, and the course of a batch. by_users.h tells how the work is cut. */
+#include "by_users.h"
 
 int cuda_catalogue_check(const struct backend_state *state, struct error *error)
 {
@@ -18,26 +18,6 @@ int cuda_catalogue_check(const struct backend_state *state, struct error *error)
 	if (shape->features > 0 && (!options->features || options->features->items < shape->items ||
 	                            options->features->count != shape->features))
 		return cuda_error(error, CODE_USAGE, "the features of the model's items are needed");
-	return 0;
-}
-
-static float *floats(struct backend_state *state, size_t count, const char *what, struct error *error)
-{
-	return (float *)device_alloc(&state->device, count, sizeof(float), what, error);
-}
-
-static int copy_histories(struct backend_state *state, struct error *error)
-{
-	static const char what[] = "the users' histories";
-	const struct interactions *from = state->options.histories;
-	struct interactions_copy *to = &state->catalogue->histories;
-	to->offsets = (uint64_t *)device_alloc(&state->device, (size_t)from->users + 1, sizeof *to->offsets, what, error);
-	to->item_ids = to->offsets ? (uint32_t *)device_alloc(&state->device, from->count, sizeof *to->item_ids, what, error) : NULL;
-	if (!to->item_ids)
-		return -1;
-	to->users = from->users;
-	device_upload(&state->device, STREAM_WORK, to->offsets, from->offsets, ((size_t)from->users + 1) * sizeof *to->offsets);
-	device_upload(&state->device, STREAM_WORK, to->item_ids, from->item_ids, from->count * sizeof *to->item_ids);
 	return 0;
 }
 
@@ -63,7 +43,8 @@ int cuda_catalogue_open(struct backend_state *state, struct error *error)
 	if (!state->catalogue)
 		return 0;
 	state->catalogue->item_rows = state->values + state->sides[SIDE_ITEM].factors.at;
-	if (copy_histories(state, error) < 0)
+	if (cuda_copy_interactions(state, state->options.histories, &state->catalogue->histories, "the users' histories",
+	                           error) < 0)
 		return -1;
 	return state->shape.features > 0 ? cuda_features_init(state, error) : 0;
 }
@@ -114,9 +95,9 @@ static int init_users(struct backend_state *state, struct error *error)
 	const size_t users = state->groups_max;
 	c->targets = (uint32_t *)device_alloc(device, users, sizeof *c->targets, what, error);
 	c->target_sum = (uint32_t *)device_alloc(device, 1, sizeof *c->target_sum, what, error);
-	c->norms = floats(state, users, what, error);
-	c->queries = floats(state, c->round * c->stride, what, error);
-	c->query_gradients = floats(state, users * c->stride, what, error);
+	c->norms = device_floats(&state->device, users, what, error);
+	c->queries = device_floats(&state->device, c->round * c->stride, what, error);
+	c->query_gradients = device_floats(&state->device, users * c->stride, what, error);
 	if (!c->targets || !c->target_sum || !c->norms || !c->queries || !c->query_gradients)
 		return -1;
 	if (state->shape.kind != MODEL_HISTORY)
@@ -132,9 +113,9 @@ static int init_scores(struct backend_state *state, struct error *error)
 	struct catalogue_state *c = state->catalogue;
 	struct device *device = &state->device;
 	const size_t pieces = (size_t)c->round * c->pieces;
-	c->scores = floats(state, (size_t)c->round * c->pitch, what, error);
-	c->partials = floats(state, (size_t)c->chunks * c->round * c->stride, what, error);
-	c->largest = floats(state, pieces, what, error);
+	c->scores = device_floats(&state->device, (size_t)c->round * c->pitch, what, error);
+	c->partials = device_floats(&state->device, (size_t)c->chunks * c->round * c->stride, what, error);
+	c->largest = device_floats(&state->device, pieces, what, error);
 	c->totals = (double *)device_alloc(device, pieces, sizeof(double), what, error);
 	c->found = (double *)device_alloc(device, pieces, sizeof(double), what, error);
 	c->losses = (double *)device_alloc(device, c->round, sizeof(double), what, error);
@@ -142,7 +123,7 @@ static int init_scores(struct backend_state *state, struct error *error)
 		return -1;
 	if (c->round == state->groups_max && !c->own_rows)
 		return 0;
-	c->item_gradients = floats(state, state->shape.items * c->stride, "the gradients of the items", error);
+	c->item_gradients = device_floats(&state->device, state->shape.items * c->stride, "the gradients of the items", error);
 	return c->item_gradients ? 0 : -1;
 }
 

@@ -51,6 +51,10 @@ void device_use(struct device *device);
 
 /* `count` * `size` bytes, not initialised (0 becomes 1). NULL with CODE_SYSTEM, what was needed and what is free. */
 MUST_CHECK void *device_alloc(struct device *device, size_t count, size_t size, const char *what, struct error *error);
+static inline float *device_floats(struct device *device, size_t count, const char *what, struct error *error)
+{
+	return (float *)device_alloc(device, count, sizeof(float), what, error);
+}
 void device_release(struct device *device, void *block); /* NULL is fine */
 
 /* Bytes that are free now, about: blocks take a little more than was asked for. */

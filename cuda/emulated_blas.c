@@ -1,5 +1,5 @@
 /* Products in the place of cuBLAS's, for the emulated device: an element is one chain of multiplications and additions in
- * ascending order. Operands are rounded as a device's tensor cores would have them. */
+ * ascending order. Operands are rounded, ties to even: how cuBLAS rounds to tf32 it does not say. */
 #include "emulated_blas.h"
 
 #include "device_maths.h"

@@ -1,6 +1,6 @@
 /* The product of factors: logits of samples, losses of models without a tower, gradients of rows and of weights, scores.
  * Rows are gathered once a batch, so that both sides step from the values that the logits were made of. */
-#include "catalogue.h"
+#include "by_users.h"
 #include "loss.h"
 
 /* A sum over a row goes in as many lanes, each a chain, which are added up by halves. */

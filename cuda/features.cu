@@ -1,5 +1,5 @@
 /* Features of items: an item's row is its own and those of its features, and a feature's gradient the sum of its items'. */
-#include "catalogue.h"
+#include "by_users.h"
 
 /* ---- forward ---- */
 

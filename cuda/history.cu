@@ -1,5 +1,5 @@
 /* Users by their histories: which items are put in, the vectors made of them, and back to the rows that were put in. */
-#include "catalogue.h"
+#include "by_users.h"
 #include "device_maths.h"
 
 enum { RNG_DROPOUT_COPY = 6, LISTED = THREADS }; /* rng.h; entries of a history that are read at once */

@@ -1,5 +1,5 @@
 /* What a model's matrices are to the backend, how kernels' tiles share memory, and all that training needs of it. */
-#include "catalogue.h"
+#include "by_users.h"
 #include "plain.h"
 
 enum {
@@ -292,11 +292,6 @@ static void list_factors(const struct backend_state *state, struct segments *seg
 
 /* ---- training ---- */
 
-static float *floats(struct backend_state *state, size_t count, const char *what, struct error *error)
-{
-	return (float *)device_alloc(&state->device, count, sizeof(float), what, error);
-}
-
 static int init_batches(struct backend_state *state, struct error *error)
 {
 	struct device *device = &state->device;
@@ -304,7 +299,7 @@ static int init_batches(struct backend_state *state, struct error *error)
 		struct batch *batch = &state->batches[b];
 		batch->users = (uint32_t *)device_alloc(device, state->groups_max, sizeof(uint32_t), "a batch", error);
 		batch->items = (uint32_t *)device_alloc(device, state->samples_max, sizeof(uint32_t), "a batch", error);
-		batch->weights = floats(state, state->samples_max, "a batch", error);
+		batch->weights = device_floats(&state->device, state->samples_max, "a batch", error);
 		batch->missing = (uint32_t *)device_alloc(device, 1, sizeof(uint32_t), "a batch", error);
 		if (!batch->users || !batch->items || !batch->weights || !batch->missing)
 			return -1;
@@ -318,7 +313,7 @@ static int init_gradients(struct backend_state *state, const struct table *table
 	const size_t size = (size_t)table->rows * table->stride;
 	if (!state->options.optimizer.dense_adam)
 		return 0;
-	*gradients = floats(state, size, "the gradient of a table", error);
+	*gradients = device_floats(&state->device, size, "the gradient of a table", error);
 	if (*gradients)
 		device_zero(&state->device, STREAM_WORK, *gradients, size * sizeof(float));
 	return *gradients ? 0 : -1;
@@ -338,11 +333,11 @@ static int init_tower(struct backend_state *state, struct error *error)
 		              weights, side->rows_max, 1, error) < 0 ||
 		    init_gradients(state, &side->embeddings, &side->gradients, error) < 0)
 			return -1;
-		side->parts = floats(state, (size_t)side->rows_max * tower->width, "a batch's halves of the first layer", error);
+		side->parts = device_floats(&state->device, (size_t)side->rows_max * tower->width, "a batch's halves of the first layer", error);
 		if (!side->parts)
 			return -1;
 	}
-	state->z1_gradients = floats(state, (size_t)state->samples_max * tower->width, "the gradients of a batch", error);
+	state->z1_gradients = device_floats(&state->device, (size_t)state->samples_max * tower->width, "the gradients of a batch", error);
 	list_tower(state, &state->segments);
 	if (state->z1_gradients)
 		cuda_plain_warm(state);
@@ -353,14 +348,14 @@ static int init_factors(struct backend_state *state, struct error *error)
 {
 	for (int s = 0; s < SIDES; s++) {
 		struct side *side = &state->sides[s];
-		side->factor_rows = floats(state, side->rows_max * side->factors.stride, "a batch's factors", error);
+		side->factor_rows = device_floats(&state->device, side->rows_max * side->factors.stride, "a batch's factors", error);
 		if (!side->factor_rows || init_gradients(state, &side->factors, &side->factor_gradients, error) < 0)
 			return -1;
 	}
 	if (state->factor_weight.rows == 0)
 		return 0;
 	state->weight_blocks = blocks_for(state->samples_max, 1024, GRID_MAX);
-	state->weight_partials = floats(state, state->weight_blocks * (state->sides[SIDE_USER].factors.stride + 1),
+	state->weight_partials = device_floats(&state->device, state->weight_blocks * (state->sides[SIDE_USER].factors.stride + 1),
 	                                "the gradient of the weights", error);
 	list_factors(state, &state->segments);
 	return state->weight_partials ? 0 : -1;
@@ -379,9 +374,9 @@ int cuda_init_training(struct backend_state *state, struct error *error)
 	const size_t columns = state->tower.width > factors ? state->tower.width : factors;
 	const size_t user_rows = state->sides[SIDE_USER].rows_max, item_rows = state->sides[SIDE_ITEM].rows_max;
 	const size_t chunks = (state->samples_max + SEGMENT_USES - 1) / SEGMENT_USES;
-	state->sums = floats(state, (user_rows > item_rows ? user_rows : item_rows) * columns, "the gradients of rows", error);
-	state->cuts = floats(state, chunks * 2 * columns, "the gradients of rows", error);
-	state->logits = floats(state, state->samples_max, "the logits of a batch", error);
+	state->sums = device_floats(&state->device, (user_rows > item_rows ? user_rows : item_rows) * columns, "the gradients of rows", error);
+	state->cuts = device_floats(&state->device, chunks * 2 * columns, "the gradients of rows", error);
+	state->logits = device_floats(&state->device, state->samples_max, "the logits of a batch", error);
 	state->loss_blocks = state->has_tower ? state->through.blocks : blocks_for(state->groups_max, 256, GRID_MAX);
 	if (state->plain.chosen)
 		state->loss_blocks = state->plain.blocks;

@@ -65,10 +65,7 @@ static int choose_plain(struct backend_state *state, const struct plan *shares, 
 
 /* ---- memory ---- */
 
-static float *floats(struct backend_state *state, size_t count, struct error *error)
-{
-	return (float *)device_alloc(&state->device, count, sizeof(float), "the activations of a slice of samples", error);
-}
+static const char what[] = "the activations of a slice of samples";
 
 static uint32_t widest_of(const struct tower *tower)
 {
@@ -76,6 +73,13 @@ static uint32_t widest_of(const struct tower *tower)
 	for (uint32_t l = 0; l < tower->layer_count; l++)
 		widest = tower->layers[l].outputs > widest ? tower->layers[l].outputs : widest;
 	return widest;
+}
+
+/* Floats of all layers' gradient. */
+static size_t gradient_of(const struct backend_state *state)
+{
+	const struct layer *last = &state->tower.layers[state->tower.layer_count - 1];
+	return (size_t)last->gradient_at + layer_gradient_floats(state->options.precision, last->inputs, 1);
 }
 
 /* How many of `samples`, which go by `least` at once, are taken at a time where each takes so many floats. */
@@ -90,8 +94,8 @@ static int init_forward(struct backend_state *state, struct error *error)
 	struct plain *plain = &state->plain_forward;
 	const size_t widest = widest_of(&state->tower);
 	plain->slice = slice_of(PAIRS_A_SLICE, 1, 2 * widest);
-	plain->units = floats(state, plain->slice * widest, error);
-	plain->spare = plain->units ? floats(state, plain->slice * widest, error) : NULL;
+	plain->units = device_floats(&state->device, plain->slice * widest, what, error);
+	plain->spare = plain->units ? device_floats(&state->device, plain->slice * widest, what, error) : NULL;
 	plain->chosen = plain->spare != NULL;
 	return plain->chosen ? 0 : -1;
 }
@@ -113,17 +117,14 @@ static int init_training(struct backend_state *state, uint32_t least, struct err
 {
 	struct plain *plain = &state->plain;
 	const struct tower *tower = &state->tower;
-	const struct layer *last = &tower->layers[tower->layer_count - 1];
-	const size_t gradient = (size_t)last->gradient_at + layer_gradient_floats(state->options.precision, last->inputs, 1);
-	uint32_t widest = 0, outputs = 0;
-	for (uint32_t l = 0; l < tower->layer_count; l++) {
-		widest = tower->layers[l].inputs > widest ? tower->layers[l].inputs : widest;
+	const size_t gradient = gradient_of(state), widest = widest_of(tower);
+	size_t outputs = 0;
+	for (uint32_t l = 0; l < tower->layer_count; l++)
 		outputs += tower->layers[l].outputs;
-	}
 	plain->slice = slice_of(state->samples_max, least, widest + outputs);
 	plain->blocks = blocks_for(plain->slice, ROWS_A_BLOCK, GRID_MAX);
-	plain->units = floats(state, place_units(tower, plain), error);
-	plain->spare = plain->units ? floats(state, (size_t)plain->slice * widest, error) : NULL;
+	plain->units = device_floats(&state->device, place_units(tower, plain), what, error);
+	plain->spare = plain->units ? device_floats(&state->device, plain->slice * widest, what, error) : NULL;
 	if (!plain->spare)
 		return -1;
 	plain->gradient = (float *)device_alloc(&state->device, gradient, sizeof(float), "the gradient of the layers", error);
@@ -144,7 +145,7 @@ int cuda_plan_tower(struct backend_state *state, bool trains, struct error *erro
 	const struct tower *tower = &state->tower;
 	const struct layer *last = &tower->layers[tower->layer_count - 1];
 	const uint32_t least = trains && state->options.loss != LOSS_BINARY ? state->group : 1;
-	const size_t units = (size_t)last->unit_at + 1, gradient = trains ? (size_t)last->gradient_at + layer_gradient_floats(state->options.precision, last->inputs, 1) : 0;
+	const size_t units = (size_t)last->unit_at + 1, gradient = trains ? gradient_of(state) : 0;
 	const size_t weights = (size_t)last->weight_at + weight_pitch(last->inputs);
 	struct plan shares;
 	cuda_plan_shares(state, &shares, units, gradient, weights, least);

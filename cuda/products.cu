@@ -1,7 +1,7 @@
 /* The three products of a round of users and the catalogue: scores; from their gradients back to the users' vectors, by
  * chunks of items; and back to the items' rows, which Adam steps where the product ends. The columns of the biases are
  * left to the products' ends: an item's bias is added to its scores, and its gradient is the sum of theirs. */
-#include "catalogue.h"
+#include "by_users.h"
 #include "product.h"
 
 ON_DEVICE uint32_t pieces_of(uint32_t count, uint32_t piece)

@@ -92,10 +92,9 @@ struct ranking {
 	void *pinned;
 };
 
-static int copy_interactions(struct backend_state *state, const struct interactions *from, struct interactions_copy *to,
-                             struct error *error)
+int cuda_copy_interactions(struct backend_state *state, const struct interactions *from, struct interactions_copy *to,
+                           const char *what, struct error *error)
 {
-	static const char what[] = "interactions, seen or true";
 	if (!from)
 		return 0;
 	to->offsets = (uint64_t *)device_alloc(&state->device, (size_t)from->users + 1, sizeof *to->offsets, what, error);
@@ -151,12 +150,12 @@ static int init_slot(struct ranking *r, struct ranking_slot *slot, size_t s, str
 
 static int init_ranking(struct ranking *r, struct error *error)
 {
-	static const char what[] = "a round of users to rank for";
+	static const char what[] = "a round of users to rank for", copied[] = "interactions, seen or true";
 	struct backend_state *state = r->state;
 	struct device *device = &state->device;
 	const size_t width = state->tower.width, stride = state->sides[SIDE_USER].factors.stride;
-	if (copy_interactions(state, r->request->seen, &r->seen, error) < 0 ||
-	    copy_interactions(state, r->request->truth, &r->truth, error) < 0 || plan_ranking(r, error) < 0)
+	if (cuda_copy_interactions(state, r->request->seen, &r->seen, copied, error) < 0 ||
+	    cuda_copy_interactions(state, r->request->truth, &r->truth, copied, error) < 0 || plan_ranking(r, error) < 0)
 		return -1;
 	const size_t users = r->plan.users, items = r->plan.items;
 	const bool by_blocks = state->has_tower && !r->plan.whole && !state->scoring.item_parts;
@@ -286,6 +285,7 @@ static void take_users(void *context, size_t which)
 int cuda_score_top(struct backend_state *state, const struct score_top *request, struct error *error)
 {
 	struct ranking r;
+	struct error ignored = {0};
 	const struct rounds rounds = {&r, send_users, work_users, bring_users, take_users};
 	memset(&r, 0, sizeof r);
 	r.state = state;
@@ -296,7 +296,11 @@ int cuda_score_top(struct backend_state *state, const struct score_top *request,
 		return 0;
 	}
 	device_use(&state->device);
-	const int status = init_ranking(&r, error) < 0 ? -1 : cuda_run_rounds(&state->device, &rounds, error);
+	int status = init_ranking(&r, error);
+	if (status == 0)
+		status = cuda_run_rounds(&state->device, &rounds, error);
+	else
+		(void)!device_finish(&state->device, &ignored); /* what is freed may be on its way still */
 	release_ranking(&r);
 	return status;
 }

@@ -1,5 +1,8 @@
 /* Opening several devices, and their parameters: each rank's rows of every table, in and out. */
+#include "blas.h"
 #include "several.h"
+
+#include "launch.h"
 
 #include <stdlib.h>
 
@@ -27,8 +30,9 @@ static struct range range_of(const struct several *several, size_t rank, const s
 {
 	struct range range = {0, matrix->rows};
 	if (matrix->side < SIDES) {
-		range.first = (uint32_t)((uint64_t)matrix->rows * rank / several->count);
-		range.count = (uint32_t)((uint64_t)matrix->rows * (rank + 1) / several->count) - range.first;
+		const uint32_t ranks = (uint32_t)several->count, r = (uint32_t)rank;
+		range.first = share_begin(matrix->rows, ranks, r);
+		range.count = share_begin(matrix->rows, ranks, r + 1) - range.first;
 	}
 	return range;
 }
@@ -99,11 +103,12 @@ static int open_ranks(struct several *several, const struct backend_state *of, c
 
 static void describe(const struct several *several, struct backend_state *of)
 {
-	const char *name = several->trains ? several->ranks[0].state->device.name : several->scorers[0]->device.name;
+	const struct backend_state *first = several->trains ? several->ranks[0].state : several->scorers[0];
 	size_t length = (size_t)snprintf(of->description, sizeof of->description, "cuda:%d", several->numbers[0]);
 	for (size_t r = 1; r < several->count; r++)
 		length += (size_t)snprintf(of->description + length, sizeof of->description - length, ",%d", several->numbers[r]);
-	snprintf(of->description + length, sizeof of->description - length, ", %s", name);
+	snprintf(of->description + length, sizeof of->description - length, ", %s%s%s", first->device.name,
+	         first->blas ? ", tower by " : "", first->blas ? blas_name(first->blas) : "");
 }
 
 struct several *several_open(struct backend_state *of, const struct parameters *parameters, const int *numbers,

@@ -1,6 +1,6 @@
 /* Softmax of a round of users over the catalogue. A user's row is cut into pieces, each a block's: first every piece's largest
  * score and its sum of exp, then, of those of all pieces, the gradients. What was put in and cold items take no part. */
-#include "catalogue.h"
+#include "by_users.h"
 #include "device_maths.h"
 
 /* A round's row and the piece of it that this block has. */

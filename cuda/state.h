@@ -26,11 +26,13 @@ enum {
 	SORT_KEYS = 2048,         /* that a block sorts */
 	SORT_DIGITS = 16,
 	SEGMENT_USES = 64,        /* sorted uses that are summed in one go */
-#ifdef WATCHED /* few, so that small batches take blocks round their loops more than once */
-	GRID_MAX = 3, GRID_WIDE = 3,
+#ifdef WATCHED /* few, so that small batches take blocks round their loops, and are cut */
+	GRID_MAX = 3, GRID_WIDE = 3, ROUND_USERS = 128, PIECE_ITEMS = 256,
 #else
 	GRID_MAX = 512,           /* blocks that accumulate gradients: each has a copy of its own */
 	GRID_WIDE = 4096,         /* blocks that do not */
+	ROUND_USERS = 4096,       /* whose scores of the whole catalogue are kept at once: by_users.h */
+	PIECE_ITEMS = 4096,       /* of a row of such scores that a block takes */
 #endif
 	LAYERS_MAX = MODEL_LAYERS_MAX,
 	SEGMENTS_MAX = 2 * LAYERS_MAX + 8,
@@ -219,7 +221,7 @@ struct backend_state {
 	struct several *several;  /* the state of several devices, which has nothing of its own beside; NULL: of one */
 
 	struct scoring scoring;
-	struct catalogue_state *catalogue; /* of mf trained by users and of histories (catalogue.h); owned, NULL: neither */
+	struct catalogue_state *catalogue; /* of mf trained by users and of histories (by_users.h); owned, NULL: neither */
 	char description[DEVICE_NAME_SIZE + 64];
 };
 
@@ -320,6 +322,9 @@ void cuda_queue_tables(struct backend_state *state, const struct step *step);
 /* train.cu, score.cu, ranking.cu */
 int cuda_train(struct backend_state *state, const struct train_span *span, struct train_result *result,
                struct error *error);
+/* CSR to the device; nothing where `from` is NULL. */
+MUST_CHECK int cuda_copy_interactions(struct backend_state *state, const struct interactions *from,
+                                      struct interactions_copy *to, const char *what, struct error *error);
 /* All items' halves of the first layer; bytes that they would still take, 0 when they are there or there is no tower. */
 size_t cuda_item_parts_bytes(const struct backend_state *state);
 MUST_CHECK int cuda_score_items(struct backend_state *state, struct error *error);

@@ -1,5 +1,5 @@
 /* Training: a span of batches is queued whole, and waited for at its end. */
-#include "catalogue.h"
+#include "by_users.h"
 
 /* base^n by squaring: exact operations of IEEE in one order, no library's power. */
 static double power(double base, uint64_t n)

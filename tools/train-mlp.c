@@ -96,7 +96,8 @@ static const struct option_spec table[] = {
 	{0, "checkpoint-batches", OPTION_INT, AT(checkpoint_batches), "N",
 	 "Write --checkpoint every N batches as well; 0: only after epochs.", 0, 1e15, NULL},
 	{0, "resume", OPTION_FLAG, AT(resume), NULL,
-	 "Go on from --checkpoint when it exists: the model's bytes are those of an uninterrupted run.", 0, 0, NULL},
+	 "Go on from --checkpoint when it exists: on the same kind and number of devices the model's bytes are those of an "
+	 "uninterrupted run.", 0, 0, NULL},
 	{'i', "init-from", OPTION_LIST, AT(init_from), "MODEL",
 	 "Start from this model (warm start); users and items added since get fresh rows. mf and history can start from "
 	 "ials, the embeddings of an mlp from factors (ials, mf, gmf), neumf from an mlp and a gmf (twice).", 0, 0, NULL},

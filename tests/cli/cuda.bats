@@ -119,6 +119,9 @@ close_logs() {
 	expect 0 train-mlp --device cuda:0,1 "${small[@]}" --log log.two -o model.two train.rec
 	[[ $stderr == *"training on cuda:0,1, emulated"* ]]
 	close_logs log.one log.two
+	RECPIPE_CUDA_TOWER=plain expect 0 train-mlp --device cuda:0,1 "${small[@]}" --log log.plain -o model.plain train.rec
+	[[ $stderr == *"training on cuda:0,1, emulated, tower by cuBLAS"* ]]
+	close_logs log.one log.plain
 	train-mlp --device cuda:0-1 --quiet "${small[@]}" -o model.again train.rec
 	same model.two model.again
 	train-mlp --device cuda:0-1 --quiet "${small[@]}" --epochs 2 -c ck -o half train.rec
@@ -137,6 +140,10 @@ close_logs() {
 	fails 64 "ends before it begins" train-mlp --device cuda:2-1 -o model train.rec
 	fails 64 "more than 16 devices" train-mlp --device cuda:0-16 -o model train.rec
 	for list in 0, ,1 0- -1 0-1-2 0,x 0,1024 99999999999999999999999999999999999999999999999999999999999999999999999; do
+		fails 64 "--device cuda:N" train-mlp --device "cuda:$list" -o model train.rec
+	done
+	zeros=00000000000000000000000000000000
+	for list in ${zeros}x 0-${zeros}${zeros}x; do # nothing is cut off
 		fails 64 "--device cuda:N" train-mlp --device "cuda:$list" -o model train.rec
 	done
 	fails 69 "cuda:7" train-mlp --device cuda:0,7 -o model train.rec

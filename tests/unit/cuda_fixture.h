@@ -7,6 +7,7 @@
 #include "check.h"
 #include "emulated.h"
 #include "random_model.h"
+#include "watch.h"
 
 enum { CUDA_STEPS_MAX = 64 };
 
@@ -62,6 +63,18 @@ static inline bool cuda_is_here(const char *suite)
 	printf("not ok %d - %s\n# %s\n", ++check_cases, suite, error.message);
 	check_failed_cases++;
 	return false;
+}
+
+/* As check_done; what the watch finds behind the last device_finish, or of the host, fails the suite as well. */
+static inline int cuda_done(void)
+{
+#ifdef WATCHED
+	if (watch_findings.count > 0) {
+		printf("not ok %d - the watch finds nothing\n# %s\n", ++check_cases, watch_findings.first);
+		check_failed_cases++;
+	}
+#endif
+	return check_done();
 }
 
 static inline void *room_for(size_t count, size_t size)

@@ -3,8 +3,12 @@
 #define RECPIPE_CUDA_USERS_H
 
 #include "cuda_fixture.h"
+#include "state.h"
 
-enum { SEED = 3, EPOCH = 2, BATCHES_MAX = 4 };
+enum {
+	SEED = 3, EPOCH = 2, BATCHES_MAX = 4,
+	MANY_ITEMS = PIECE_ITEMS + 5, MANY_USERS = ROUND_USERS + 54, LARGE_BATCH = ROUND_USERS + 4, /* cut; watched, few as well */
+};
 
 struct users_setting {
 	const char *name;
@@ -20,14 +24,14 @@ static const struct users_setting all[] = {
 	{"mf, odd", MODEL_MF, 23, 61, 5, 7, 400, 0, 0, false},
 	{"mf, one of everything", MODEL_MF, 1, 1, 1, 1, 1, 0, 0, false},
 	{"mf, tiles", MODEL_MF, 70, 257, 129, 65, 900, 0, 0, false},
-	{"mf, pieces", MODEL_MF, 5, 4101, 2, 3, 300, 0, 0, false},
-	{"mf, rounds", MODEL_MF, 4150, 3, 2, 4100, 6000, 0, 0, false},
+	{"mf, pieces", MODEL_MF, 5, MANY_ITEMS, 2, 3, 300, 0, 0, false},
+	{"mf, rounds", MODEL_MF, MANY_USERS, 3, 2, LARGE_BATCH, MANY_USERS * 3 / 2, 0, 0, false},
 	{"history", MODEL_HISTORY, 23, 61, 14, 23, 400, 0, 0.5, false},
 	{"history, own rows", MODEL_HISTORY, 23, 61, 30, 10, 400, 0, 0.3, true},
 	{"history, own rows, features", MODEL_HISTORY, 23, 61, 9, 23, 400, 5, 0.7, true},
 	{"history, features, nothing dropped", MODEL_HISTORY, 23, 61, 9, 12, 400, 5, 0, false},
 	{"history, long ones, features of many", MODEL_HISTORY, 40, 530, 129, 39, 9000, 2, 0.5, true},
-	{"history, rounds", MODEL_HISTORY, 4150, 7, 3, 4100, 9000, 3, 0.5, true},
+	{"history, rounds", MODEL_HISTORY, MANY_USERS, 7, 3, LARGE_BATCH, MANY_USERS * 2, 3, 0.5, true},
 	{"history, one of everything", MODEL_HISTORY, 1, 1, 1, 1, 1, 1, 0.5, true},
 };
 

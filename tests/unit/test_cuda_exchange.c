@@ -221,12 +221,12 @@ static void test_what_was_opened_for_scoring_only(void)
 int main(void)
 {
 	if (!several_are_here("test_cuda_exchange"))
-		return check_done();
+		return cuda_done();
 	RUN(test_no_more_is_moved_than_must);
 	RUN(test_scores_are_those_of_one);
 	RUN(test_devices_and_nccl_must_be_there);
 	RUN(test_out_of_memory_is_told);
 	RUN(test_a_device_that_fails_is_told);
 	RUN(test_what_was_opened_for_scoring_only);
-	return check_done();
+	return cuda_done();
 }

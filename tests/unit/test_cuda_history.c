@@ -139,9 +139,9 @@ static void test_scores_follow_training(void)
 int main(void)
 {
 	if (!cuda_is_here("test_cuda_history"))
-		return check_done();
+		return cuda_done();
 	RUN(test_scores_come_from_the_history);
 	RUN(test_ials_is_scored);
 	RUN(test_scores_follow_training);
-	return check_done();
+	return cuda_done();
 }

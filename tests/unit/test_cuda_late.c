@@ -156,13 +156,13 @@ static void test_training_waits_enough(void)
 int main(void)
 {
 	if (!cuda_is_here("test_cuda_late"))
-		return check_done();
+		return cuda_done();
 	if (on_a_device()) {
 		SKIP("late streams", "they are the emulated device's");
-		return check_done();
+		return cuda_done();
 	}
 	RUN(test_rounds_take_turns);
 	RUN(test_late_streams_are_late);
 	RUN(test_training_waits_enough);
-	return check_done();
+	return cuda_done();
 }

@@ -160,9 +160,9 @@ static void test_batches_are_indexed(void)
 int main(void)
 {
 	if (!cuda_is_here("test_cuda_sample"))
-		return check_done();
+		return cuda_done();
 	RUN(test_the_stream_of_samples_is_the_cpus);
 	RUN(test_another_sampler_is_noticed);
 	RUN(test_batches_are_indexed);
-	return check_done();
+	return cuda_done();
 }

@@ -277,7 +277,7 @@ static void test_devices_that_are_not_there(void)
 int main(void)
 {
 	if (!cuda_is_here("test_cuda_score"))
-		return check_done();
+		return cuda_done();
 	RUN(test_lists_match_the_cpu);
 	RUN(test_rounds_of_lists);
 	RUN(test_rankings_match_the_cpu);
@@ -287,5 +287,5 @@ int main(void)
 	RUN(test_out_of_memory_is_told);
 	RUN(test_what_was_not_opened_for_training);
 	RUN(test_devices_that_are_not_there);
-	return check_done();
+	return cuda_done();
 }

@@ -94,6 +94,8 @@ static void test_bytes_repeat(void)
 	for (size_t t = 0; t < COUNT_OF(settings); t++) {
 		struct fixture f;
 		struct trained_state one, other;
+		if (emulated_watched && t % 4 != 3) /* each access is looked at: of a loss and kind of model each */
+			continue;
 		fixture_init(&f, &settings[t]);
 		fixture_train(&f, cuda_under_test(&f.error), 3, 0, &one);
 		emulated_settings.backwards = true;
@@ -110,7 +112,7 @@ static void test_bytes_repeat(void)
 static void test_spans_and_resumed_runs_give_the_same(void)
 {
 	enum { STEPS = 5 };
-	for (size_t t = 0; t < COUNT_OF(settings); t += 3) {
+	for (size_t t = 0; t < COUNT_OF(settings); t += emulated_watched ? 6 : 3) {
 		struct fixture f;
 		struct trained_state whole, part;
 		fixture_init(&f, &settings[t]);
@@ -151,7 +153,7 @@ static void test_tiles_of_any_size(void)
 		struct trained_state cpu, cuda;
 		fixture_init(&f, &settings[of[t]]);
 		fixture_train(&f, &backend_cpu, 1, 0, &cpu);
-		for (size_t l = 0; l < COUNT_OF(limits); l++) {
+		for (size_t l = 0; l < COUNT_OF(limits); l += emulated_watched ? 2 : 1) {
 			emulated_settings.shared_limit = limits[l];
 			fixture_train(&f, recpipe_cuda_backend(), 1, 0, &cuda);
 			CHECK_CLOSE(difference(&cuda.moment1, &cpu.moment1), 0, 1e-5);
@@ -181,7 +183,7 @@ static void test_what_is_no_number_is_told(void)
 int main(void)
 {
 	if (!cuda_is_here("test_cuda_train"))
-		return check_done();
+		return cuda_done();
 	RUN(test_gradients_match_the_cpu);
 	RUN(test_steps_match_the_cpu);
 	RUN(test_loss_curves_follow_the_cpu);
@@ -189,5 +191,5 @@ int main(void)
 	RUN(test_spans_and_resumed_runs_give_the_same);
 	RUN(test_tiles_of_any_size);
 	RUN(test_what_is_no_number_is_told);
-	return check_done();
+	return cuda_done();
 }

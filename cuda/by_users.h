@@ -11,15 +11,14 @@
  *
  * Scores are kept for a round of users, at most 2^26 of them: more users go by several rounds, over which the items'
  * gradients are added up. Rounds, chunks and pieces are cut by the problem alone. */
-#ifndef RECPIPE_CUDA_CATALOGUE_H
-#define RECPIPE_CUDA_CATALOGUE_H
+#ifndef RECPIPE_CUDA_BY_USERS_H
+#define RECPIPE_CUDA_BY_USERS_H
 
 #include "adam.h"
 
 enum {
-	ROUND_USERS = 4096, ROUND_SCORES = 1 << 26,
+	ROUND_SCORES = 1 << 26,   /* and ROUND_USERS (state.h) */
 	CHUNK_ITEMS = 256, CHUNKS_MAX = 64, /* items whose share of a user's gradient is one sum: at least; chunks at most */
-	PIECE_ITEMS = 4096,       /* of a row of scores that a block takes */
 	FEATURE_USES = 256,       /* items of a feature that are summed in one go */
 };
 
