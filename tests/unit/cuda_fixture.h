@@ -242,4 +242,36 @@ static inline bool same_bits(const struct trained_state *a, const struct trained
 	       memcmp(&a->result, &b->result, sizeof a->result) == 0;
 }
 
+/* The emulator runs threads and blocks in either order: what depends on one shows. */
+static inline void check_bytes_repeat(struct fixture *f, size_t less)
+{
+	struct trained_state one, other;
+	fixture_train(f, cuda_under_test(&f->error), 3, less, &one);
+	emulated_settings.backwards = true;
+	fixture_train(f, cuda_under_test(&f->error), 3, less, &other);
+	emulated_settings.backwards = false;
+	CHECK(same_bits(&one, &other));
+	trained_release(&one);
+	trained_release(&other);
+}
+
+/* Whatever memory the emulated device has, by so many bytes more at a time, until the model can be trained. */
+static inline void check_memory_is_told(struct fixture *f, size_t more)
+{
+	size_t refused = 0;
+	const struct backend_options options = fixture_options(f);
+	for (emulated_settings.memory = 1000; refused < 1000; emulated_settings.memory += more) {
+		struct error error = {0};
+		struct backend_state *state = recpipe_cuda_backend()->open(&f->shape, &f->parameters, &options, &error);
+		recpipe_cuda_backend()->close(state);
+		if (state)
+			break;
+		refused++;
+		CHECK_EQUAL_U64(error.code, CODE_SYSTEM);
+		CHECK(strstr(error.message, "out of memory") && strstr(error.message, "MiB are free"));
+	}
+	CHECK(refused > 10 && refused < 1000);
+	emulated_settings.memory = SIZE_MAX;
+}
+
 #endif

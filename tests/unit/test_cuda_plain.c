@@ -108,24 +108,18 @@ static void test_precisions(void)
 	}
 }
 
-/* The emulator runs threads and blocks in either order: what depends on one shows. */
 static void test_bytes_repeat(void)
 {
 	for (size_t t = 0; t < COUNT_OF(settings); t++) {
 		struct fixture f;
-		struct trained_state one, other;
 		if (emulated_watched && t % 4 != 3)
 			continue;
 		fixture_init(&f, &settings[t]);
 		emulated_blas_settings.room = 9001;
-		train_by(&f, "plain", 3, 1 % settings[t].groups, &one);
-		emulated_settings.backwards = true;
-		train_by(&f, "plain", 3, 1 % settings[t].groups, &other);
-		emulated_settings.backwards = false;
+		tower_by("plain");
+		check_bytes_repeat(&f, 1 % settings[t].groups);
+		tower_by(NULL);
 		emulated_blas_settings.room = enough_room;
-		CHECK(same_bits(&one, &other));
-		trained_release(&one);
-		trained_release(&other);
 		fixture_release(&f);
 	}
 }
@@ -301,25 +295,12 @@ static void test_what_cannot_be_had_is_told(void)
 static void test_out_of_memory_is_told(void)
 {
 	struct fixture f;
-	size_t refused = 0;
 	if (on_a_device())
 		return;
 	fixture_init(&f, &settings[2]);
-	const struct backend_options options = fixture_options(&f);
 	tower_by("plain");
 	emulated_blas_settings.room = 2000;
-	for (emulated_settings.memory = 1000; refused < 1000; emulated_settings.memory += 500) {
-		struct error error = {0};
-		struct backend_state *state = recpipe_cuda_backend()->open(&f.shape, &f.parameters, &options, &error);
-		recpipe_cuda_backend()->close(state);
-		if (state)
-			break;
-		refused++;
-		CHECK_EQUAL_U64(error.code, CODE_SYSTEM);
-		CHECK(strstr(error.message, "out of memory") && strstr(error.message, "MiB are free"));
-	}
-	CHECK(refused > 10 && refused < 1000);
-	emulated_settings.memory = SIZE_MAX;
+	check_memory_is_told(&f, 500);
 	emulated_blas_settings.room = enough_room;
 	tower_by(NULL);
 	fixture_release(&f);

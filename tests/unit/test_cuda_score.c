@@ -216,24 +216,11 @@ static void test_out_of_memory_is_told(void)
 {
 	struct fixture f;
 	struct setting setting = settings[1];
-	size_t refused = 0;
 	setting.groups = 30;
 	if (on_a_device())
 		return;
 	fixture_init(&f, &setting);
-	const struct backend_options options = fixture_options(&f);
-	for (emulated_settings.memory = 1000; refused < 1000; emulated_settings.memory += 3000) {
-		struct error error = {0};
-		struct backend_state *state = recpipe_cuda_backend()->open(&f.shape, &f.parameters, &options, &error);
-		recpipe_cuda_backend()->close(state);
-		if (state)
-			break;
-		refused++;
-		CHECK_EQUAL_U64(error.code, CODE_SYSTEM);
-		CHECK(strstr(error.message, "out of memory") && strstr(error.message, "MiB are free"));
-	}
-	CHECK(refused > 10 && refused < 1000);
-	emulated_settings.memory = SIZE_MAX;
+	check_memory_is_told(&f, 3000);
 	fixture_release(&f);
 }
 
