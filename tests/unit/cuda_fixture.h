@@ -242,6 +242,23 @@ static inline bool same_bits(const struct trained_state *a, const struct trained
 	       memcmp(&a->result, &b->result, sizeof a->result) == 0;
 }
 
+/* A span that one state draws and the same samples given to another one end in the same bytes. */
+static inline void check_drawn_as_given(struct fixture *f, const struct backend *backend, struct backend_state *drawing,
+                                        struct backend_state *given_to, struct train_span span)
+{
+	struct trained_state drawn, given;
+	CHECK_OK(backend->train(drawing, &span, &drawn.result, &f->error), &f->error);
+	fixture_take(f, backend, drawing, &drawn);
+	CHECK_EQUAL_U64(sampler_fill(span.sampler, span.begin, span.end, f->users, f->items), drawn.result.missing);
+	span.users = f->users;
+	span.items = f->items;
+	CHECK_OK(backend->train(given_to, &span, &given.result, &f->error), &f->error);
+	fixture_take(f, backend, given_to, &given);
+	CHECK(same_bits(&drawn, &given));
+	trained_release(&drawn);
+	trained_release(&given);
+}
+
 /* The emulator runs threads and blocks in either order: what depends on one shows. */
 static inline void check_bytes_repeat(struct fixture *f, size_t less)
 {

@@ -133,7 +133,6 @@ static void test_graphs_repeat_what_is_queued(void)
 	const struct sampler_options options = {.seed = 11, .ratio = 3};
 	struct fixture f;
 	struct sampler sampler;
-	struct trained_state drawn, given;
 	fixture_init(&f, &of);
 	const struct backend *cuda = cuda_under_test(&f.error);
 	CHECK_OK(sampler_init(&sampler, &f.known, &options, &f.error), &f.error);
@@ -142,17 +141,8 @@ static void test_graphs_repeat_what_is_queued(void)
 	struct backend_state *drawing = fixture_open(&f, cuda), *given_to = fixture_open(&f, cuda);
 	tower_by(NULL);
 	emulated_blas_settings.room = enough_room;
-	struct train_span span = {.begin = 0, .end = 5 * of.groups - 2, .sampler = &sampler, .rates = f.rates};
-	CHECK_OK(cuda->train(drawing, &span, &drawn.result, &f.error), &f.error);
-	fixture_take(&f, cuda, drawing, &drawn);
-	CHECK_EQUAL_U64(sampler_fill(&sampler, span.begin, span.end, f.users, f.items), drawn.result.missing);
-	span.users = f.users;
-	span.items = f.items;
-	CHECK_OK(cuda->train(given_to, &span, &given.result, &f.error), &f.error);
-	fixture_take(&f, cuda, given_to, &given);
-	CHECK(same_bits(&drawn, &given));
-	trained_release(&drawn);
-	trained_release(&given);
+	const struct train_span span = {.begin = 0, .end = 5 * of.groups - 2, .sampler = &sampler, .rates = f.rates};
+	check_drawn_as_given(&f, cuda, drawing, given_to, span);
 	cuda->close(drawing);
 	cuda->close(given_to);
 	sampler_release(&sampler);

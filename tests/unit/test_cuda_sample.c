@@ -34,7 +34,6 @@ static void test_the_stream_of_samples_is_the_cpus(void)
 	for (size_t d = 0; d < COUNT_OF(draws); d++) {
 		struct fixture f;
 		struct sampler sampler;
-		struct trained_state drawn, given;
 		draw_fixture(&f, &draws[d]);
 		const struct backend *cuda = cuda_under_test(&f.error);
 		const struct sampler_options options = {.seed = 11, .ratio = draws[d].ratio, .alpha = draws[d].alpha};
@@ -43,19 +42,10 @@ static void test_the_stream_of_samples_is_the_cpus(void)
 		for (uint32_t epoch = 0; epoch < 3; epoch++) {
 			const uint64_t begin = f.known.count / 3, most = 3 * (uint64_t)draws[d].groups;
 			const uint64_t end = f.known.count - begin < most ? f.known.count : begin + most;
-			struct train_span span = {.epoch = epoch, .begin = begin, .end = end, .sampler = &sampler, .rates = f.rates};
+			const struct train_span span = {.epoch = epoch, .begin = begin, .end = end, .sampler = &sampler, .rates = f.rates};
 			sampler_start_epoch(&sampler, epoch);
 			emulated_settings.ahead_last = epoch == 1;
-			CHECK_OK(cuda->train(drawing, &span, &drawn.result, &f.error), &f.error);
-			fixture_take(&f, cuda, drawing, &drawn);
-			CHECK_EQUAL_U64(sampler_fill(&sampler, begin, end, f.users, f.items), drawn.result.missing);
-			span.users = f.users;
-			span.items = f.items;
-			CHECK_OK(cuda->train(given_to, &span, &given.result, &f.error), &f.error);
-			fixture_take(&f, cuda, given_to, &given);
-			CHECK(same_bits(&drawn, &given));
-			trained_release(&drawn);
-			trained_release(&given);
+			check_drawn_as_given(&f, cuda, drawing, given_to, span);
 		}
 		cuda->close(drawing);
 		cuda->close(given_to);

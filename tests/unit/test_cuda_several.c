@@ -267,7 +267,6 @@ static void test_the_stream_of_samples_is_the_same(void)
 	static const struct setting of = {"drawn", "16-8-1", 50, 70, 4, 37, MODEL_MLP, 0, LOSS_BINARY, false, true, false, 0, 0};
 	struct fixture f;
 	struct sampler sampler;
-	struct trained_state drawn, given;
 	fixture_init(&f, &of);
 	const struct backend *backend = backend_of_most(3, &f.error);
 	const struct sampler_options options = {.seed = 11, .ratio = of.ratio, .alpha = 0.75};
@@ -275,18 +274,9 @@ static void test_the_stream_of_samples_is_the_same(void)
 	struct backend_state *drawing = fixture_open(&f, backend), *given_to = fixture_open(&f, backend);
 	for (uint32_t epoch = 0; epoch < 2; epoch++) {
 		const uint64_t begin = 11, end = begin + 3 * of.groups + 2;
-		struct train_span span = {.epoch = epoch, .begin = begin, .end = end, .sampler = &sampler, .rates = f.rates};
+		const struct train_span span = {.epoch = epoch, .begin = begin, .end = end, .sampler = &sampler, .rates = f.rates};
 		sampler_start_epoch(&sampler, epoch);
-		CHECK_OK(backend->train(drawing, &span, &drawn.result, &f.error), &f.error);
-		fixture_take(&f, backend, drawing, &drawn);
-		CHECK_EQUAL_U64(sampler_fill(&sampler, begin, end, f.users, f.items), drawn.result.missing);
-		span.users = f.users;
-		span.items = f.items;
-		CHECK_OK(backend->train(given_to, &span, &given.result, &f.error), &f.error);
-		fixture_take(&f, backend, given_to, &given);
-		CHECK(same_bits(&drawn, &given));
-		trained_release(&drawn);
-		trained_release(&given);
+		check_drawn_as_given(&f, backend, drawing, given_to, span);
 	}
 	backend->close(drawing);
 	backend->close(given_to);
