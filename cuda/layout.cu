@@ -275,8 +275,8 @@ static void list_factors(const struct backend_state *state, struct segments *seg
 	struct segment segment;
 	memset(&segment, 0, sizeof segment);
 	segment.partials = state->weight_partials;
-	segment.count = state->weight_blocks;
-	segment.stride = stride + 1;
+	segment.count = state->factor_blocks;
+	segment.stride = stride + 4;
 	segment.rows = 1;
 	segment.columns = state->factor_weight.columns;
 	segment.at = state->factor_weight.at;
@@ -348,15 +348,16 @@ static int init_factors(struct backend_state *state, struct error *error)
 {
 	for (int s = 0; s < SIDES; s++) {
 		struct side *side = &state->sides[s];
-		side->factor_rows = device_floats(&state->device, side->rows_max * side->factors.stride, "a batch's factors", error);
-		if (!side->factor_rows || init_gradients(state, &side->factors, &side->factor_gradients, error) < 0)
+		if (init_gradients(state, &side->factors, &side->factor_gradients, error) < 0)
 			return -1;
 	}
+	const struct side *users = &state->sides[SIDE_USER];
+	const uint64_t quads = users->rows_max * (uint64_t)users->factors.stride / 4;
+	state->factor_blocks = blocks_for(quads, 256, state->factor_weight.rows > 0 ? GRID_MAX : GRID_WIDE);
 	if (state->factor_weight.rows == 0)
 		return 0;
-	state->weight_blocks = blocks_for(state->samples_max, 1024, GRID_MAX);
-	state->weight_partials = device_floats(&state->device, state->weight_blocks * (state->sides[SIDE_USER].factors.stride + 1),
-	                                "the gradient of the weights", error);
+	state->weight_partials = device_floats(&state->device, state->factor_blocks * (users->factors.stride + 4),
+	                                       "the gradient of the weights", error);
 	list_factors(state, &state->segments);
 	return state->weight_partials ? 0 : -1;
 }
@@ -372,10 +373,14 @@ int cuda_init_training(struct backend_state *state, struct error *error)
 		return -1;
 	const size_t factors = state->has_factors ? state->sides[SIDE_USER].factors.stride : 0;
 	const size_t columns = state->tower.width > factors ? state->tower.width : factors;
-	const size_t user_rows = state->sides[SIDE_USER].rows_max, item_rows = state->sides[SIDE_ITEM].rows_max;
-	const size_t chunks = (state->samples_max + SEGMENT_USES - 1) / SEGMENT_USES;
-	state->sums = device_floats(&state->device, (user_rows > item_rows ? user_rows : item_rows) * columns, "the gradients of rows", error);
-	state->cuts = device_floats(&state->device, chunks * 2 * columns, "the gradients of rows", error);
+	for (int s = 0; s < SIDES; s++) {
+		struct side *side = &state->sides[s];
+		const size_t chunks = ((size_t)side->uses_max >> cuda_segment_shift(side->uses_max)) + 1;
+		side->sums = device_floats(&state->device, side->rows_max * columns, "the gradients of rows", error);
+		side->cuts = device_floats(&state->device, chunks * 2 * columns, "the gradients of rows", error);
+		if (!side->sums || !side->cuts)
+			return -1;
+	}
 	state->logits = device_floats(&state->device, state->samples_max, "the logits of a batch", error);
 	state->loss_blocks = state->has_tower ? state->through.blocks : blocks_for(state->groups_max, 256, GRID_MAX);
 	if (state->plain.chosen)
@@ -383,5 +388,5 @@ int cuda_init_training(struct backend_state *state, struct error *error)
 	state->losses = (double *)device_alloc(&state->device, state->loss_blocks, sizeof(double), "the loss", error);
 	state->loss_sum = (double *)device_alloc(&state->device, 1, sizeof(double), "the loss", error);
 	state->missing_sum = (uint64_t *)device_alloc(&state->device, 1, sizeof(uint64_t), "the loss", error);
-	return state->sums && state->cuts && state->logits && state->losses && state->loss_sum && state->missing_sum ? 0 : -1;
+	return state->logits && state->losses && state->loss_sum && state->missing_sum ? 0 : -1;
 }

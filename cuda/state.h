@@ -25,7 +25,6 @@ enum {
 	SAMPLER_ROUNDS_COPY = 8,  /* sampler_internal.h: SAMPLER_ROUNDS */
 	SORT_KEYS = 2048,         /* that a block sorts */
 	SORT_DIGITS = 16,
-	SEGMENT_USES = 64,        /* sorted uses that are summed in one go */
 #ifdef WATCHED /* few, so that small batches take blocks round their loops, and are cut */
 	GRID_MAX = 3, GRID_WIDE = 3, ROUND_USERS = 128, PIECE_ITEMS = 256,
 #else
@@ -91,12 +90,12 @@ struct side {
 	uint32_t ids, passes;     /* of the sort */
 	struct plan forth, back;  /* through the half: gradient [width][dimension] of the half, then of the first bias */
 	float *parts;             /* [rows_max][width]: halves of z1 */
+	float *sums, *cuts;       /* segment.cu: [rows_max][columns], [chunks][2][columns] */
 	float *gradients;         /* dense Adam: a gradient for every row */
-	float *factor_rows;       /* [rows_max][factor stride], gathered before anything steps */
 	float *factor_gradients;
-	/* Of a rank of several (several.h): embeddings, by slot, as their owners sent them, and what goes back to those;
-	 * factors come into factor_rows. NULL: rows are the tables', and are stepped there. */
-	float *fetched, *fetched_gradients, *fetched_factor_gradients;
+	/* Of a rank of several (several.h): embeddings and factors, by slot, as their owners sent them, and what goes back to
+	 * those. NULL: rows are the tables', and are stepped there. */
+	float *fetched, *fetched_gradients, *fetched_factors, *fetched_factor_gradients;
 };
 
 struct layer {
@@ -201,10 +200,10 @@ struct backend_state {
 	uint32_t *sort_counts;    /* [digits][blocks] */
 	struct plan through;      /* the tower: gradient of its layers */
 	float *z1_gradients;      /* [samples][width] */
+	bool z1_halves;           /* as bf16, two columns a word, the lower half first: [samples][width / 2] */
 	float *logits;            /* [samples]: the factors', then the derivatives */
-	float *sums, *cuts;       /* segment.cu: [rows][columns], [chunks][2][columns] */
-	float *weight_partials;   /* [blocks][factor stride + 1] */
-	uint32_t weight_blocks, loss_blocks;
+	float *weight_partials;   /* [blocks][factor stride + 4]: gradients of the factors' weights, then the bias */
+	uint32_t factor_blocks, loss_blocks; /* factor_blocks: of users' rows */
 	double *losses;           /* [loss_blocks] */
 	double *loss_sum;         /* of the span */
 	uint64_t *missing_sum;
@@ -286,15 +285,18 @@ void cuda_score_tower(struct backend_state *state, const float *user_parts, cons
 
 /* segment.cu */
 enum segment_of { SEGMENT_TOWER, SEGMENT_FACTORS };
-void cuda_sum_segments(struct backend_state *state, enum side_name which, const struct batch *batch, enum segment_of of);
+/* Sums of both sides' rows, into their sums and cuts. */
+void cuda_sum_segments(struct backend_state *state, const struct batch *batch, enum segment_of of, const struct step *step);
+uint32_t cuda_segment_shift(uint32_t uses); /* chunks are of 1 << that, where a batch has so many uses at most */
 
 /* factors.cu */
-void cuda_gather_factors(struct backend_state *state, enum side_name which, const struct batch *batch);
+/* A side's factors, and which row of them is each use's. */
+const float *cuda_factor_rows(const struct backend_state *state, enum side_name which, const struct batch *batch,
+                              const uint32_t **row_of);
 void cuda_factor_logits(struct backend_state *state, const struct batch *batch, const struct step *step);
 void cuda_factor_loss(struct backend_state *state, const struct batch *batch, const struct step *step);
-void cuda_factor_weights(struct backend_state *state, const struct batch *batch, const struct step *step);
-void cuda_step_factors(struct backend_state *state, enum side_name which, const struct batch *batch,
-                       const struct step *step);
+/* Both sides' rows; what the gradients of the weights and the bias are summed of. */
+void cuda_step_factors(struct backend_state *state, const struct batch *batch, const struct step *step);
 void cuda_make_queries(struct backend_state *state, const uint32_t *users, uint32_t count, float *queries);
 /* Adds to the scores where there is a tower, else writes them. */
 void cuda_score_factors(struct backend_state *state, const float *queries, const uint32_t *user_slots,

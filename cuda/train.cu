@@ -120,8 +120,6 @@ void cuda_queue_samples(struct backend_state *state, const struct batch *batch, 
 	for (int s = 0; s < SIDES; s++) {
 		const enum side_name which = (enum side_name)s;
 		struct side *side = &state->sides[s];
-		if (state->has_factors && state->ranks == 1)
-			cuda_gather_factors(state, which, batch);
 		if (state->has_tower)
 			cuda_project(state, which, side->fetched ? NULL : batch->sides[s].rows, batch->sides[s].count, side->rows_max,
 			             side->parts);
@@ -138,18 +136,14 @@ void cuda_queue_samples(struct backend_state *state, const struct batch *batch, 
 /* Gradients of rows, which are stepped on the spot where they are this device's. */
 void cuda_queue_rows(struct backend_state *state, const struct batch *batch, const struct step *step)
 {
-	if (state->factor_weight.rows > 0)
-		cuda_factor_weights(state, batch, step);
-	for (int s = 0; s < SIDES; s++) {
-		const enum side_name which = (enum side_name)s;
-		if (state->has_tower) {
-			cuda_sum_segments(state, which, batch, SEGMENT_TOWER);
-			cuda_step_rows(state, which, batch, step);
-		}
-		if (state->has_factors) {
-			cuda_sum_segments(state, which, batch, SEGMENT_FACTORS);
-			cuda_step_factors(state, which, batch, step);
-		}
+	if (state->has_tower) {
+		cuda_sum_segments(state, batch, SEGMENT_TOWER, step);
+		cuda_step_rows(state, SIDE_USER, batch, step);
+		cuda_step_rows(state, SIDE_ITEM, batch, step);
+	}
+	if (state->has_factors) {
+		cuda_sum_segments(state, batch, SEGMENT_FACTORS, step);
+		cuda_step_factors(state, batch, step);
 	}
 }
 
