@@ -117,14 +117,24 @@ ON_DEVICE float row_sum(const struct row_sums *of, uint32_t slot, uint32_t colum
 	return sum;
 }
 
-/* Four columns of it, from `column` on, where rows are a multiple of four of them. */
-ON_DEVICE struct float4 row_sum_quad(const struct row_sums *of, uint32_t slot, uint32_t column)
+/* Four columns of it, from `column` on, where rows are a multiple of four of them, in two steps, so that of several rows the
+ * first reads can be on their way together: the whole sum or the first cut, and cuts [next, end) behind that. */
+struct row_cuts {
+	uint32_t next, end;
+};
+
+ON_DEVICE struct float4 first_of_cuts(const struct row_sums *of, uint32_t slot, uint32_t column, struct row_cuts *cuts)
 {
 	const uint32_t first = of->starts[slot] >> of->shift, last = (of->starts[slot + 1] - 1) >> of->shift;
-	if (first == last)
-		return load_quad(of->sums + (size_t)slot * of->columns + column);
-	struct float4 sum = load_quad(of->cuts + ((size_t)first * 2 + 1) * of->columns + column);
-	for (uint32_t c = first + 1; c <= last; c++) {
+	cuts->next = first + 1;
+	cuts->end = last + 1;
+	const float *const from = first == last ? of->sums : of->cuts;
+	return load_quad(from + (first == last ? slot : (size_t)first * 2 + 1) * of->columns + column);
+}
+
+ON_DEVICE struct float4 add_cuts(const struct row_sums *of, uint32_t column, const struct row_cuts *cuts, struct float4 sum)
+{
+	for (uint32_t c = cuts->next; c < cuts->end; c++) {
 		const struct float4 more = load_quad(of->cuts + (size_t)c * 2 * of->columns + column);
 		sum.x += more.x;
 		sum.y += more.y;
@@ -132,6 +142,13 @@ ON_DEVICE struct float4 row_sum_quad(const struct row_sums *of, uint32_t slot, u
 		sum.w += more.w;
 	}
 	return sum;
+}
+
+ON_DEVICE struct float4 row_sum_quad(const struct row_sums *of, uint32_t slot, uint32_t column)
+{
+	struct row_cuts cuts;
+	const struct float4 first = first_of_cuts(of, slot, column, &cuts);
+	return add_cuts(of, column, &cuts, first);
 }
 
 #endif

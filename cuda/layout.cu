@@ -325,13 +325,16 @@ static int init_tower(struct backend_state *state, struct error *error)
 	const enum precision kind = state->options.precision;
 	if (cuda_plan_tower(state, true, error) < 0)
 		return -1;
+	state->row_tiles = cuda_row_tiles_fit(state);
 	for (int s = 0; s < SIDES; s++) {
 		struct side *side = &state->sides[s];
 		const uint32_t columns = side->embeddings.columns;
 		const size_t weights = (size_t)layer_pitch(kind, columns, tower->width) * tower->width;
-		if (cuda_plan(state, &side->back, (size_t)columns + tower->width, layer_gradient_floats(kind, columns, tower->width),
-		              weights, side->rows_max, 1, error) < 0 ||
-		    init_gradients(state, &side->embeddings, &side->gradients, error) < 0)
+		const size_t gradient = layer_gradient_floats(kind, columns, tower->width);
+		const int status = state->row_tiles ? cuda_plan_row_tiles(state, (enum side_name)s, error)
+		                                    : cuda_plan(state, &side->back, (size_t)columns + tower->width, gradient, weights,
+		                                                side->rows_max, 1, error);
+		if (status < 0 || init_gradients(state, &side->embeddings, &side->gradients, error) < 0)
 			return -1;
 		side->parts = device_floats(&state->device, (size_t)side->rows_max * tower->width, "a batch's halves of the first layer", error);
 		if (!side->parts)

@@ -200,6 +200,7 @@ struct backend_state {
 	uint32_t *sort_counts;    /* [digits][blocks] */
 	struct plan through;      /* the tower: gradient of its layers */
 	float *z1_gradients;      /* [samples][width] */
+	bool row_tiles;           /* halves of the first layer go by row_tiles.cu */
 	bool z1_halves;           /* as bf16, two columns a word, the lower half first: [samples][width / 2] */
 	float *logits;            /* [samples]: the factors', then the derivatives */
 	float *weight_partials;   /* [blocks][factor stride + 4]: gradients of the factors' weights, then the bias */
@@ -277,6 +278,12 @@ void cuda_index_ids(struct backend_state *state, enum side_name which, const uin
 void cuda_project(struct backend_state *state, enum side_name which, const uint32_t *rows, const uint32_t *count_at,
                   uint32_t count, float *parts);
 void cuda_step_rows(struct backend_state *state, enum side_name which, const struct batch *batch, const struct step *step);
+
+/* row_tiles.cu: the same of both sides of a batch, where their halves are of the shape that it is made for. */
+bool cuda_row_tiles_fit(const struct backend_state *state);
+MUST_CHECK int cuda_plan_row_tiles(struct backend_state *state, enum side_name which, struct error *error);
+void cuda_project_row_tiles(struct backend_state *state, const struct batch *batch);
+void cuda_step_row_tiles(struct backend_state *state, const struct batch *batch, const struct step *step);
 
 /* tower.cu; plain.cu where that is chosen */
 void cuda_train_tower(struct backend_state *state, const struct batch *batch, const struct step *step);

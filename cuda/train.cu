@@ -117,13 +117,13 @@ static void queue_finish(struct backend_state *state, const struct batch *batch)
 /* Forward and back: the loss and the gradients of samples. */
 void cuda_queue_samples(struct backend_state *state, const struct batch *batch, const struct step *step)
 {
-	for (int s = 0; s < SIDES; s++) {
-		const enum side_name which = (enum side_name)s;
+	for (int s = 0; s < SIDES && state->has_tower && !state->row_tiles; s++) {
 		struct side *side = &state->sides[s];
-		if (state->has_tower)
-			cuda_project(state, which, side->fetched ? NULL : batch->sides[s].rows, batch->sides[s].count, side->rows_max,
-			             side->parts);
+		cuda_project(state, (enum side_name)s, side->fetched ? NULL : batch->sides[s].rows, batch->sides[s].count, side->rows_max,
+		             side->parts);
 	}
+	if (state->row_tiles)
+		cuda_project_row_tiles(state, batch);
 	if (state->has_factors)
 		cuda_factor_logits(state, batch, step);
 	if (state->has_tower)
@@ -138,8 +138,10 @@ void cuda_queue_rows(struct backend_state *state, const struct batch *batch, con
 {
 	if (state->has_tower) {
 		cuda_sum_segments(state, batch, SEGMENT_TOWER, step);
-		cuda_step_rows(state, SIDE_USER, batch, step);
-		cuda_step_rows(state, SIDE_ITEM, batch, step);
+		for (int s = 0; s < SIDES && !state->row_tiles; s++)
+			cuda_step_rows(state, (enum side_name)s, batch, step);
+		if (state->row_tiles)
+			cuda_step_row_tiles(state, batch, step);
 	}
 	if (state->has_factors) {
 		cuda_sum_segments(state, batch, SEGMENT_FACTORS, step);

@@ -21,6 +21,8 @@ static const struct setting settings[] = {
 	{"mf, softmax, large groups", NULL, 5, 9, 60, 3, MODEL_MF, 15, LOSS_SOFTMAX, true, true, true, 0.1, 0},
 	{"mf, pairwise", NULL, 17, 5000, 3, 900, MODEL_MF, 32, LOSS_PAIRWISE, false, false, false, 0.1, 0},
 	{"mf, one of everything", NULL, 1, 1, 0, 1, MODEL_MF, 1, LOSS_BINARY, false, false, false, 0, 0},
+	{"the seed's width, many rows", "128-64-4-1", 300, 250, 1, 290, MODEL_MLP, 0, LOSS_BINARY, false, true, false, 0.1, 0},
+	{"the seed's width, dense Adam", "128-64-1", 40, 60, 3, 50, MODEL_MLP, 0, LOSS_SOFTMAX, true, true, false, 0.1, 0},
 	{"dropout", "40-24-12-6-1", 17, 31, 4, 61, MODEL_MLP, 0, LOSS_BINARY, false, true, false, 0.1, 0.25},
 	{"dropout, large groups", "24-40-4-8-1", 5, 9, 70, 3, MODEL_MLP, 0, LOSS_BINARY, false, false, false, 0, 0.4},
 };
