@@ -186,7 +186,7 @@ ON_DEVICE void step_some(const uint32_t rows, uint32_t t, const struct row_tile_
 	UNROLLED for (uint32_t i = 0; i < rows; i++) {
 		const uint32_t r = row + i * ROWS_AT_ONCE, slot = least_of(first + r, s->count - 1);
 		at[i] = (size_t)tile_row_id(s->side, slot) * ROW_UNITS + k;
-		if (!s->side->dense_gradients) {
+		if (!s->side->dense_gradients && first + r < s->count) {
 			q[i].m = load_quad(a->trained.moment1 + s->side->table_at + at[i]);
 			q[i].v = load_quad(a->trained.moment2 + s->side->table_at + at[i]);
 		}
