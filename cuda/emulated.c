@@ -18,7 +18,7 @@ static bool has_fused_multiply_add(void) { return true; }
 #endif
 
 struct emulated emulated;
-struct emulated_settings emulated_settings = {.shared_limit = 96 * 1024, .memory = SIZE_MAX, .pinned = SIZE_MAX,
+struct emulated_settings emulated_settings = {.shared_limit = 227 * 1024, .memory = SIZE_MAX, .pinned = SIZE_MAX,
                                               .capability = 90, .devices = 5};
 
 int device_probe(int number, struct error *error)

@@ -1,6 +1,7 @@
 /* What a model's matrices are to the backend, how kernels' tiles share memory, and all that training needs of it. */
 #include "by_users.h"
 #include "plain.h"
+#include "wide.h"
 
 enum {
 	BUDGET_FLOATS = 1 << 26,  /* of all blocks' gradients of one kernel, and of their tiles outside of shared memory */
@@ -329,9 +330,11 @@ static int init_tower(struct backend_state *state, struct error *error)
 		struct side *side = &state->sides[s];
 		const uint32_t columns = side->embeddings.columns;
 		const size_t weights = (size_t)layer_pitch(kind, columns, tower->width) * tower->width;
-		if (cuda_plan(state, &side->back, (size_t)columns + tower->width, layer_gradient_floats(kind, columns, tower->width),
-		              weights, side->rows_max, 1, error) < 0 ||
-		    init_gradients(state, &side->embeddings, &side->gradients, error) < 0)
+		const int status = cuda_rows_go_wide(state, (enum side_name)s, true)
+		                       ? cuda_plan_wide_rows(state, (enum side_name)s, true, error)
+		                       : cuda_plan(state, &side->back, (size_t)columns + tower->width,
+		                                   layer_gradient_floats(kind, columns, tower->width), weights, side->rows_max, 1, error);
+		if (status < 0 || init_gradients(state, &side->embeddings, &side->gradients, error) < 0)
 			return -1;
 		side->parts = device_floats(&state->device, (size_t)side->rows_max * tower->width, "a batch's halves of the first layer", error);
 		if (!side->parts)

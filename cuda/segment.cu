@@ -3,6 +3,7 @@
  * every chunk has a part, which row_sum (adam.h) adds up in order: a chunk's first row, when it began before, in
  * cuts[2 c], its last one, when it goes on, in cuts[2 c + 1]. */
 #include "adam.h"
+#include "device_maths.h"
 
 struct segment_arguments {
 	const uint32_t *uses, *slot_at, *starts, *count;
@@ -10,18 +11,27 @@ struct segment_arguments {
 	const float *derivatives; /* NULL: the rows themselves; else derivatives[sample] times the other side's row */
 	const uint32_t *other_slots;
 	uint32_t columns, group;
+	bool halves;              /* rows are bf16, two to a word */
 	bool by_users;            /* uses are groups, of `group` samples each */
 	float *sums, *cuts;
 };
 
 /* What use `use` adds in a column, its samples in order. */
+ON_DEVICE float row_value(const struct segment_arguments *a, uint32_t row, uint32_t column)
+{
+	if (!a->halves)
+		return a->rows[(size_t)row * a->columns + column];
+	const uint32_t word = bits_of_float(a->rows[(size_t)row * (a->columns / 2) + column / 2]);
+	return float_of_bits(column % 2 ? word & 0xffff0000u : word << 16);
+}
+
 ON_DEVICE float add_use(const struct segment_arguments *a, float sum, uint32_t use, uint32_t column)
 {
 	const uint32_t samples = a->by_users ? a->group : 1, first = use * samples;
 	if (!a->derivatives) {
-		float more = a->rows[(size_t)first * a->columns + column];
+		float more = row_value(a, first, column);
 		for (uint32_t s = first + 1; s < first + samples; s++)
-			more += a->rows[(size_t)s * a->columns + column];
+			more += row_value(a, s, column);
 		return sum + more;
 	}
 	for (uint32_t s = first; s < first + samples; s++) {
@@ -83,6 +93,7 @@ void cuda_sum_segments(struct backend_state *state, enum side_name which, const 
 	a.cuts = state->cuts;
 	if (of == SEGMENT_TOWER) {
 		a.rows = state->z1_gradients;
+		a.halves = state->z1_halves;
 		a.columns = state->tower.width;
 	} else {
 		a.rows = other->factor_rows;

@@ -77,6 +77,7 @@ struct plan {
 	uint32_t gradient_floats, weight_floats; /* a block's gradient; its copy of the weights, 0: none */
 	bool shares_tile, shares_gradient;
 	bool all;                 /* tile, gradient and weights are shared: kernels have a variant for it */
+	bool wide;                /* goes as wide.h has it */
 	uint32_t blocks;          /* at most */
 	size_t shared_bytes;
 	float *scratch;           /* [blocks][units][pitch], when the tile is not shared */
@@ -200,7 +201,8 @@ struct backend_state {
 	struct batch batches[2];
 	uint32_t *sort_counts;    /* [digits][blocks] */
 	struct plan through;      /* the tower: gradient of its layers */
-	float *z1_gradients;      /* [samples][width] */
+	float *z1_gradients;      /* [samples][width]; with z1_halves two bf16 to a word, the lower half first */
+	bool z1_halves;
 	float *logits;            /* [samples]: the factors', then the derivatives */
 	float *sums, *cuts;       /* segment.cu: [rows][columns], [chunks][2][columns] */
 	float *weight_partials;   /* [blocks][factor stride + 1] */

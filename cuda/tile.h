@@ -21,6 +21,19 @@ ON_DEVICE void store_quad(float *to, struct float4 value)
 	*(struct float4 *)(void *)to = value;
 }
 
+ON_DEVICE struct float2 load_pair(const float *from)
+{
+	return *(const struct float2 *)(const void *)from;
+}
+
+ON_DEVICE void store_pair(float *to, float x, float y)
+{
+	struct float2 q;
+	q.x = x;
+	q.y = y;
+	*(struct float2 *)(void *)to = q;
+}
+
 ON_DEVICE struct float4 same_quad(float value)
 {
 	struct float4 q;

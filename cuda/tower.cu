@@ -4,6 +4,7 @@
 #include "plain.h"
 #include "tile_phases.h"
 #include "tower.h"
+#include "wide.h"
 
 ON_DEVICE struct product layer_product(const struct tower_arguments *a, const struct workspace *w, uint32_t l,
                                        const unsigned known, const enum precision kind)
@@ -209,6 +210,10 @@ void cuda_train_tower(struct backend_state *state, const struct batch *batch, co
 		return;
 	}
 	const struct tower_arguments a = cuda_training_arguments(state, batch, step);
+	if (a.plan.wide) {
+		cuda_wide_train(state, &a);
+		return;
+	}
 	LAUNCH_PRODUCTS(state, train_tiles, &a.plan, a.plan.blocks, a);
 }
 
@@ -230,6 +235,10 @@ void cuda_score_tower(struct backend_state *state, const float *user_parts, cons
 	a.scores = scores;
 	if (state->plain_forward.chosen) {
 		cuda_plain_score(state, &a);
+		return;
+	}
+	if (a.plan.wide) {
+		cuda_wide_score(state, &a);
 		return;
 	}
 	const uint32_t blocks = blocks_for(pairs, a.plan.tile, a.plan.blocks);
