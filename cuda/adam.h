@@ -10,15 +10,21 @@ struct trained {
 	float *values, *moment1, *moment2;
 };
 
+/* A value and its moments. */
+ON_DEVICE void adam_one(float *value, float *moment1, float *moment2, float gradient, const struct step *step, float decay)
+{
+	const float m = fmaf(step->beta1, *moment1, step->rest1 * gradient);
+	const float v = fmaf(step->beta2, *moment2, step->rest2 * gradient * gradient);
+	const float root = fmaf(sqrtf(v), step->scale2, step->epsilon);
+	const float kept = *value * decay;
+	*moment1 = m;
+	*moment2 = v;
+	*value = kept - step->rate * (m / root);
+}
+
 ON_DEVICE void adam(const struct trained *of, size_t at, float gradient, const struct step *step, float decay)
 {
-	const float m = fmaf(step->beta1, of->moment1[at], step->rest1 * gradient);
-	const float v = fmaf(step->beta2, of->moment2[at], step->rest2 * gradient * gradient);
-	const float root = fmaf(sqrtf(v), step->scale2, step->epsilon);
-	const float kept = of->values[at] * decay;
-	of->moment1[at] = m;
-	of->moment2[at] = v;
-	of->values[at] = kept - step->rate * (m / root);
+	adam_one(of->values + at, of->moment1 + at, of->moment2 + at, gradient, step, decay);
 }
 
 static inline struct trained trained_of(const struct backend_state *state)

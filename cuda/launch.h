@@ -172,7 +172,7 @@ void emulated_launch(struct device *device, enum device_stream stream, const str
 #endif
 
 /* What every thread has of its own and keeps from phase to phase: `count` values of a type. A function that takes it has
- * a parameter type (*name)[count]; OF_THREAD(name, t) is the array of thread t. And what lanes keep from one phase of warps
+ * a parameter type (*name)[count]; OF_THREAD(name, t) is the array of thread t, in phases of threads alone. And what lanes keep from one phase of warps
  * to the next: OF_WARP(name, w) is the array of warp w, [WARP_LANES][count], one lane's values behind the other's. */
 #ifdef __CUDACC__
 #define PER_THREAD(type, name, count) type name[1][count]
@@ -188,16 +188,6 @@ void emulated_launch(struct device *device, enum device_stream stream, const str
 #define PER_WARP(type, name, count) type name[WARPS][WARP_LANES * (count)]
 #define OF_WARP(name, w) (name)[w]
 #endif
-
-/* Asks for a line of 128 bytes of global memory to be in the second-level cache when it will be read. */
-ON_DEVICE void expect_line(const void *at)
-{
-#ifdef __CUDACC__
-	asm volatile("prefetch.global.L2 [%0];" : : "l"(at));
-#else
-	(void)at;
-#endif
-}
 
 ON_DEVICE uint32_t least_of(uint32_t a, uint32_t b)
 {

@@ -27,13 +27,19 @@ struct tower_arguments {
 	float *scores;
 };
 
-/* Rows of both halves that sample s is made of. */
-ON_DEVICE void find_halves(const struct tower_arguments *a, uint32_t s, const float **user, const float **item)
+/* Which rows of both halves sample s is made of. */
+ON_DEVICE void find_slots(const struct tower_arguments *a, uint32_t s, uint32_t *user, uint32_t *item)
 {
 	const uint32_t *users = a->scores ? a->user_slots : a->batch.sides[SIDE_USER].slots;
 	const uint32_t *items = a->scores ? a->items : a->batch.sides[SIDE_ITEM].slots;
-	const uint32_t u = a->scores ? (users ? users[s] : s / a->items_a_user) : users[s / a->group];
-	const uint32_t i = items ? items[s] : a->first_item + s % a->items_a_user;
+	*user = a->scores ? (users ? users[s] : s / a->items_a_user) : users[s / a->group];
+	*item = items ? items[s] : a->first_item + s % a->items_a_user;
+}
+
+ON_DEVICE void find_halves(const struct tower_arguments *a, uint32_t s, const float **user, const float **item)
+{
+	uint32_t u, i;
+	find_slots(a, s, &u, &i);
 	*user = a->user_parts + (size_t)u * a->tower.width;
 	*item = a->item_parts + (size_t)i * a->tower.width;
 }

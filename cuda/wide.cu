@@ -19,6 +19,8 @@ enum {
 	/* Pieces of gradients: of layer 1, 64 outputs by 64 inputs; of layer 2, 32 by 32. */
 	TALL_1 = WIDE_1 / BELOW / MMA_ROWS, ACROSS_1 = WIDE_0 / WIDE_ACROSS / MMA_COLUMNS,
 	TALL_2 = WIDE_2 / BELOW / MMA_ROWS, ACROSS_2 = WIDE_1 / WIDE_ACROSS / MMA_COLUMNS,
+	EACH = WIDE_TILE / WARPS, TOGETHER = 2, PARTS = EACH / TOGETHER, /* samples that a warp loads; at a time */
+	PASSES = WIDE_0 / (4 * WARP), /* of a warp along a row */
 	TAIL_ROWS = THREADS / (WIDE_2 / 2), /* samples side by side where a thread has two units of the last layer's inputs */
 };
 
@@ -31,6 +33,9 @@ struct wide_room {
 	float *last;              /* [samples][PITCH_LAST]: activations of the third */
 	float *z;                 /* [samples] */
 	double *losses;           /* [THREADS] */
+	uint32_t *slots;          /* [2][samples]: a tile's rows of halves, users' and items' */
+	uint32_t *next;           /* what `in` will be of the next tile */
+	uint32_t next_count;      /* its samples, 0 where there is none */
 };
 
 enum {
@@ -40,7 +45,9 @@ enum {
 	AT_WEIGHT2 = AT_WEIGHT1 + WIDE_1 * PITCH_0,
 	AT_LOSSES = AT_WEIGHT2 + WIDE_2 * PITCH_1,
 	AT_Z = AT_LOSSES + 2 * THREADS,
-	SCORING_WORDS = AT_Z + WIDE_TILE,
+	AT_SLOTS = AT_Z + WIDE_TILE,
+	AT_NEXT = AT_SLOTS + 2 * WIDE_TILE,
+	SCORING_WORDS = AT_NEXT + WIDE_TILE * PITCH_0,
 	AT_OUT = SCORING_WORDS,
 	TRAINING_WORDS = AT_OUT + WIDE_TILE * PITCH_2,
 };
@@ -59,7 +66,10 @@ ON_DEVICE struct wide_room wide_room(void)
 	r.weight2 = words + AT_WEIGHT2;
 	r.losses = (double *)(void *)(words + AT_LOSSES);
 	r.z = (float *)(void *)(words + AT_Z);
+	r.slots = words + AT_SLOTS;
 	r.out = words + AT_OUT;
+	r.next = words + AT_NEXT;
+	r.next_count = 0;
 	return r;
 }
 
@@ -79,41 +89,51 @@ ON_DEVICE void put_sample(uint32_t *words, struct float4 u, struct float4 i, boo
 	words[1] = exists ? bf16_word(relu(u.z + i.z), relu(u.w + i.w)) : 0;
 }
 
-/* A warp takes eight samples, two at a time; zeros behind the `count` samples. */
-ON_DEVICE void load_samples(uint32_t t, const struct tower_arguments *a, uint32_t *in, uint32_t first, uint32_t count)
+/* Where the halves of `count` samples are; of those behind them, the last one's. */
+ON_DEVICE void find_rows(uint32_t t, const struct tower_arguments *a, uint32_t *slots, uint32_t first, uint32_t count)
 {
-	enum { EACH = WIDE_TILE / WARPS, TOGETHER = 2, PASSES = WIDE_0 / (4 * WARP) };
-	const uint32_t l = t % WARP;
-	for (uint32_t s = t / WARP * EACH; s < t / WARP * EACH + EACH; s += TOGETHER) {
-		struct float4 user[TOGETHER][PASSES], item[TOGETHER][PASSES];
+	if (t < WIDE_TILE)
+		find_slots(a, first + least_of(t, count - 1), &slots[t], &slots[WIDE_TILE + t]);
+}
+
+/* Part `part` of a warp's eight samples: a lane's share of the rows of both halves. */
+struct fetched {
+	struct float4 user[TOGETHER][PASSES], item[TOGETHER][PASSES];
+};
+
+ON_DEVICE void fetch_part(uint32_t w, uint32_t l, uint32_t part, const struct tower_arguments *a, const uint32_t *slots,
+                          struct fetched *f)
+{
+	UNROLLED
+	for (uint32_t i = 0; i < TOGETHER; i++) {
+		const uint32_t s = w * EACH + part * TOGETHER + i;
 		UNROLLED
-		for (uint32_t i = 0; i < TOGETHER; i++) {
-			const float *u, *v;
-			find_halves(a, first + least_of(s + i, count - 1), &u, &v);
-			UNROLLED
-			for (uint32_t p = 0; p < PASSES; p++) {
-				user[i][p] = load_quad(u + (p * WARP + l) * 4);
-				item[i][p] = load_quad(v + (p * WARP + l) * 4);
-			}
-		}
-		UNROLLED
-		for (uint32_t i = 0; i < TOGETHER; i++) {
-			UNROLLED
-			for (uint32_t p = 0; p < PASSES; p++)
-				put_sample(in + (s + i) * PITCH_0 + (p * WARP + l) * 2, user[i][p], item[i][p], s + i < count);
+		for (uint32_t p = 0; p < PASSES; p++) {
+			f->user[i][p] = load_early(a->user_parts + (size_t)slots[s] * WIDE_0 + (p * WARP + l) * 4);
+			f->item[i][p] = load_early(a->item_parts + (size_t)slots[WIDE_TILE + s] * WIDE_0 + (p * WARP + l) * 4);
 		}
 	}
 }
 
-/* The rows that the next tile's samples are made of are read while this one is at work. */
-ON_DEVICE void expect_samples(uint32_t t, const struct tower_arguments *a, uint32_t first, uint32_t count)
+/* Into the tile, zeros behind the `count` samples. */
+ON_DEVICE void put_part(uint32_t w, uint32_t l, uint32_t part, const struct fetched *f, uint32_t *in, uint32_t count)
 {
-	enum { LINES = WIDE_0 / WARP };
-	for (uint32_t i = t; i < count * LINES; i += THREADS) {
-		const float *user, *item;
-		find_halves(a, first + i / LINES, &user, &item);
-		expect_line(user + i % LINES * WARP);
-		expect_line(item + i % LINES * WARP);
+	UNROLLED
+	for (uint32_t i = 0; i < TOGETHER; i++) {
+		const uint32_t s = w * EACH + part * TOGETHER + i;
+		UNROLLED
+		for (uint32_t p = 0; p < PASSES; p++)
+			put_sample(in + s * PITCH_0 + (p * WARP + l) * 2, f->user[i][p], f->item[i][p], s < count);
+	}
+}
+
+/* All parts, one behind the other. */
+ON_DEVICE void load_samples(uint32_t t, const struct tower_arguments *a, const uint32_t *slots, uint32_t *in, uint32_t count)
+{
+	for (uint32_t part = 0; part < PARTS; part++) {
+		struct fetched f;
+		fetch_part(t / WARP, t % WARP, part, a, slots, &f);
+		put_part(t / WARP, t % WARP, part, &f, in, count);
 	}
 }
 
@@ -151,8 +171,8 @@ ON_DEVICE void forward_second(uint32_t w, const struct tower_arguments *a, const
 	}
 }
 
-/* The logit of sample t. */
-ON_DEVICE void forward_last(uint32_t t, const struct tower_arguments *a, const struct wide_room *r)
+/* The logit of the tower of sample t of the tile. */
+ON_DEVICE float forward_last(uint32_t t, const struct tower_arguments *a, const struct wide_room *r)
 {
 	const struct layer *layer = &a->tower.layers[2];
 	const float *const weight = a->values + layer->weight, *const x = r->last + t * PITCH_LAST;
@@ -162,7 +182,7 @@ ON_DEVICE void forward_last(uint32_t t, const struct tower_arguments *a, const s
 		const struct float4 w = load_quad(weight + k), q = load_quad(x + k);
 		sum = fmaf(w.w, q.w, fmaf(w.z, q.z, fmaf(w.y, q.y, fmaf(w.x, q.x, sum))));
 	}
-	r->z[t] = sum;
+	return sum;
 }
 
 /* ---- back ---- */
@@ -173,7 +193,9 @@ ON_DEVICE void backward_last(uint32_t t, const struct tower_arguments *a, const 
 	const uint32_t pair = t % (WIDE_2 / 2);
 	const float *const weight = a->values + a->tower.layers[2].weight + 2 * pair;
 	const float w0 = weight[0], w1 = weight[1];
-	for (uint32_t s = t / (WIDE_2 / 2); s < WIDE_TILE; s += TAIL_ROWS) {
+	UNROLLED
+	for (uint32_t i = 0; i < WIDE_TILE / TAIL_ROWS; i++) {
+		const uint32_t s = t / (WIDE_2 / 2) + i * TAIL_ROWS;
 		const struct float2 x = load_pair(r->last + s * PITCH_LAST + 2 * pair);
 		const float z = r->z[s], d0 = x.x > 0.0f ? w0 * z : 0.0f, d1 = x.y > 0.0f ? w1 * z : 0.0f;
 		kept[KEPT_WEIGHT] = fmaf(z, x.x, kept[KEPT_WEIGHT]);
@@ -300,24 +322,47 @@ ON_DEVICE void keep_tail(uint32_t t, const struct tower_arguments *a, const floa
 	add_rows(t, scratch + 2 * TAIL_ROWS * WIDE_2, WIDE_TILE, 1, last + WIDE_2);
 }
 
-/* Logits of the tile become their gradients, as tower.cu's tile_loss has it. */
-ON_DEVICE double wide_loss(uint32_t t, const struct tower_arguments *a, float *z, uint32_t first, uint32_t count)
+/* ---- training ---- */
+
+/* Parts of what the next tile's samples are made of are asked for before products of this one, and put in their places
+ * behind them. Behind the last tile its own rows once more, which nobody uses: a branch would cost registers. */
+ON_DEVICE void fetch_ahead(uint32_t w, uint32_t part, const struct tower_arguments *a, const struct wide_room *r,
+                           struct fetched f[WARP_LANES])
 {
-	const float scale = loss_scale(a);
-	const uint32_t group = a->loss == LOSS_BINARY ? 1 : a->group;
+	EACH_LANE(l) fetch_part(w, l, part, a, r->slots, &f[OF_LANE(l)]);
+}
+
+ON_DEVICE void put_ahead(uint32_t w, uint32_t part, const struct wide_room *r, const struct fetched f[WARP_LANES])
+{
+	EACH_LANE(l) put_part(w, l, part, &f[OF_LANE(l)], r->next, r->next_count);
+}
+
+/* Logits of the tile, which has `count` samples, and their loss; logits become their gradients. Where samples lose by
+ * themselves thread t does all of it for sample t. */
+ON_DEVICE double first_loss(uint32_t t, const struct tower_arguments *a, const struct wide_room *r, uint32_t first,
+                            uint32_t count, float scale)
+{
+	if (t >= WIDE_TILE)
+		return 0.0;
+	r->z[t] = t < count ? forward_last(t, a, r) : 0.0f;
+	return t < count && a->loss == LOSS_BINARY ? take_loss(a, r->z + t, first + t, 1, scale) : 0.0;
+}
+
+ON_DEVICE double losses_of_groups(uint32_t t, const struct tower_arguments *a, const struct wide_room *r, uint32_t first,
+                                  uint32_t count, float scale)
+{
 	double loss = 0.0;
-	for (uint32_t s = t * group; s < count; s += THREADS * group)
-		loss += take_loss(a, z + s, first + s, group, scale);
-	if (t >= count && t < WIDE_TILE)
-		z[t] = 0.0f;
+	for (uint32_t s = t * a->group; s < count; s += THREADS * a->group)
+		loss += take_loss(a, r->z + s, first + s, a->group, scale);
 	return loss;
 }
 
 KERNEL(train_wide, struct tower_arguments)
 {
-	const struct wide_room r = wide_room();
+	struct wide_room r = wide_room();
 	const uint32_t samples = a.step->samples, tiles = (samples + a.tile_samples - 1) / a.tile_samples;
-	const uint32_t end = share_begin(tiles, BLOCKS, BLOCK + 1);
+	const uint32_t begin = share_begin(tiles, BLOCKS, BLOCK), end = share_begin(tiles, BLOCKS, BLOCK + 1);
+	const float scale = loss_scale(&a);
 	float *const partials = a.plan.partials + (size_t)BLOCK * a.plan.gradient_floats;
 	PER_WARP(float, sums1, TALL_1 * ACROSS_1 * 4);
 	PER_WARP(float, sums2, TALL_2 * ACROSS_2 * 4);
@@ -339,27 +384,57 @@ KERNEL(train_wide, struct tower_arguments)
 		for (uint32_t i = 0; i < KEPT; i++)
 			OF_THREAD(kept, t)[i] = 0.0f;
 		r.losses[t] = 0.0;
+		if (begin < end)
+			find_rows(t, &a, r.slots, begin * a.tile_samples, least_of(samples - begin * a.tile_samples, a.tile_samples));
 	}
-	for (uint32_t tile = share_begin(tiles, BLOCKS, BLOCK); tile < end; tile++) {
+	EACH_THREAD(t) {
+		if (begin < end)
+			load_samples(t, &a, r.slots, r.in, least_of(samples - begin * a.tile_samples, a.tile_samples));
+	}
+	for (uint32_t tile = begin; tile < end; tile++) {
 		const uint32_t first = tile * a.tile_samples, count = least_of(samples - first, a.tile_samples);
-		EACH_THREAD(t) load_samples(t, &a, r.in, first, count);
-		EACH_THREAD(t) {
-			if (tile + 1 < end)
-				expect_samples(t, &a, first + a.tile_samples, least_of(samples - first - a.tile_samples, a.tile_samples));
+		const uint32_t next = first + a.tile_samples;
+		r.next_count = tile + 1 < end ? least_of(samples - next, a.tile_samples) : 0;
+		EACH_WARP(w) {
+			EACH_LANE(l) {
+				if (r.next_count > 0)
+					find_rows(w * WARP + l, &a, r.slots, next, r.next_count);
+			}
+			forward_first(w, &a, &r);
 		}
-		EACH_WARP(w) forward_first(w, &a, &r);
-		EACH_WARP(w) forward_second(w, &a, &r);
-		EACH_THREAD(t) {
-			if (t < WIDE_TILE)
-				forward_last(t, &a, &r);
+		EACH_WARP(w) {
+			struct fetched f[WARP_LANES];
+			fetch_ahead(w, 0, &a, &r, f);
+			forward_second(w, &a, &r);
+			put_ahead(w, 0, &r, f);
 		}
-		EACH_THREAD(t) r.losses[t] += wide_loss(t, &a, r.z, first, count);
-		EACH_THREAD(t) backward_last(t, &a, &r, OF_THREAD(kept, t));
-		EACH_WARP(w) gradient_second(w, &r, OF_WARP(sums2, w));
+		EACH_THREAD(t) {
+			struct fetched f;
+			fetch_part(t / WARP, t % WARP, 1, &a, r.slots, &f);
+			r.losses[t] += first_loss(t, &a, &r, first, count, scale);
+			put_part(t / WARP, t % WARP, 1, &f, r.next, r.next_count);
+		}
+		if (a.loss != LOSS_BINARY)
+			EACH_THREAD(t) r.losses[t] += losses_of_groups(t, &a, &r, first, count, scale);
+		EACH_THREAD(t) {
+			struct fetched f;
+			fetch_part(t / WARP, t % WARP, 2, &a, r.slots, &f);
+			backward_last(t, &a, &r, OF_THREAD(kept, t));
+			put_part(t / WARP, t % WARP, 2, &f, r.next, r.next_count);
+		}
+		EACH_WARP(w) {
+			struct fetched f[WARP_LANES];
+			fetch_ahead(w, 3, &a, &r, f);
+			gradient_second(w, &r, OF_WARP(sums2, w));
+			put_ahead(w, 3, &r, f);
+		}
 		EACH_WARP(w) backward_second(w, &r, OF_WARP(biases, w));
 		EACH_WARP(w) gradient_first(w, &r, OF_WARP(sums1, w));
 		EACH_WARP(w) backward_first(w, &r);
 		EACH_THREAD(t) store_samples(t, r.in, first, count, a.z1_gradients);
+		uint32_t *const in = r.in;
+		r.in = r.next;
+		r.next = in;
 	}
 	float *const scratch = (float *)(void *)r.in, *const rows = (float *)(void *)r.middle;
 	EACH_WARP(w) {
@@ -374,33 +449,78 @@ KERNEL(train_wide, struct tower_arguments)
 	EACH_THREAD(t) put_kept(t, OF_THREAD(kept, t), scratch);
 	EACH_THREAD(t) {
 		keep_tail(t, &a, scratch, rows, partials);
-		for (uint32_t i = 1; t == 0 && i < THREADS; i++)
+		for (uint32_t i = 1; t == 0 && i < WIDE_TILE; i++)
 			r.losses[0] += r.losses[i];
 		if (t == 0)
 			a.losses[BLOCK] = r.losses[0];
 	}
 }
 
+/* ---- scoring ---- */
+
+/* Samples of tile `tile`, 0 behind the last one. */
+ON_DEVICE uint32_t pairs_of(const struct tower_arguments *a, uint64_t tile)
+{
+	const uint64_t first = tile * WIDE_TILE;
+	return first < a->pairs ? least_of(a->pairs - (uint32_t)first, WIDE_TILE) : 0;
+}
+
+ON_DEVICE void find_pairs(uint32_t t, const struct tower_arguments *a, uint64_t tile, uint32_t *slots)
+{
+	if (pairs_of(a, tile) > 0)
+		find_rows(t, a, slots, (uint32_t)tile * WIDE_TILE, pairs_of(a, tile));
+}
+
+ON_DEVICE void put_scores(uint32_t t, const struct tower_arguments *a, const struct wide_room *r, uint64_t tile)
+{
+	if (t < pairs_of(a, tile))
+		a->scores[tile * WIDE_TILE + t] = forward_last(t, a, r);
+}
+
+/* All of the next tile's samples come while this one's first layer is multiplied; the last layer of the one before is done
+ * beside it. */
 KERNEL(score_wide, struct tower_arguments)
 {
-	const struct wide_room r = wide_room();
-	const uint32_t tiles = (a.pairs + WIDE_TILE - 1) / WIDE_TILE;
+	struct wide_room r = wide_room();
+	uint64_t tile = BLOCK;
 	if (!HAS_MMA)
 		return;
-	EACH_THREAD(t) copy_weights(t, &a, &r);
-	for (uint32_t tile = BLOCK; tile < tiles; tile += BLOCKS) {
-		const uint32_t first = tile * WIDE_TILE, count = least_of(a.pairs - first, WIDE_TILE);
-		EACH_THREAD(t) load_samples(t, &a, r.in, first, count);
-		EACH_WARP(w) forward_first(w, &a, &r);
-		EACH_WARP(w) forward_second(w, &a, &r);
-		EACH_THREAD(t) {
-			if (t < WIDE_TILE)
-				forward_last(t, &a, &r);
+	EACH_THREAD(t) {
+		copy_weights(t, &a, &r);
+		find_pairs(t, &a, tile, r.slots);
+	}
+	EACH_THREAD(t) {
+		if (pairs_of(&a, tile) > 0)
+			load_samples(t, &a, r.slots, r.in, pairs_of(&a, tile));
+	}
+	EACH_THREAD(t) find_pairs(t, &a, tile + BLOCKS, r.slots);
+	for (; pairs_of(&a, tile) > 0; tile += BLOCKS) {
+		r.next_count = pairs_of(&a, tile + BLOCKS);
+		EACH_WARP(w) {
+			struct fetched f[PARTS][WARP_LANES];
+			UNROLLED
+			for (uint32_t part = 0; part < PARTS; part++)
+				fetch_ahead(w, part, &a, &r, f[part]);
+			forward_first(w, &a, &r);
+			UNROLLED
+			for (uint32_t part = 0; part < PARTS; part++)
+				put_ahead(w, part, &r, f[part]);
+			EACH_LANE(l) {
+				if (tile >= BLOCKS)
+					put_scores(w * WARP + l, &a, &r, tile - BLOCKS);
+			}
 		}
-		EACH_THREAD(t) {
-			if (t < count)
-				a.scores[first + t] = r.z[t];
+		EACH_WARP(w) {
+			EACH_LANE(l) find_pairs(w * WARP + l, &a, tile + 2 * (uint64_t)BLOCKS, r.slots);
+			forward_second(w, &a, &r);
 		}
+		uint32_t *const in = r.in;
+		r.in = r.next;
+		r.next = in;
+	}
+	EACH_THREAD(t) {
+		if (tile >= BLOCKS)
+			put_scores(t, &a, &r, tile - BLOCKS);
 	}
 }
 

@@ -94,58 +94,92 @@ KERNEL(project_wide, struct wide_rows)
 
 /* ---- back ---- */
 
-/* row_sum (adam.h) of four columns. */
-ON_DEVICE struct float4 sum_of_row(const struct wide_rows *a, uint32_t slot, uint32_t column)
+ON_DEVICE void add_quad(struct float4 *sum, struct float4 more)
 {
-	const uint32_t first = a->starts[slot] / SEGMENT_USES, last = (a->starts[slot + 1] - 1) / SEGMENT_USES;
-	if (first == last)
-		return load_quad(a->sums + (size_t)slot * WIDE_0 + column);
-	struct float4 sum = load_quad(a->cuts + ((size_t)first * 2 + 1) * WIDE_0 + column);
-	for (uint32_t c = first + 1; c <= last; c++) {
-		const struct float4 more = load_quad(a->cuts + (size_t)c * 2 * WIDE_0 + column);
-		sum.x += more.x;
-		sum.y += more.y;
-		sum.z += more.z;
-		sum.w += more.w;
-	}
-	return sum;
+	sum->x += more.x;
+	sum->y += more.y;
+	sum->z += more.z;
+	sum->w += more.w;
 }
 
-/* biases[4 p + e] has column (p WARP + l) 4 + e added up over this warp's rows. */
+/* A warp's rows, four at a time, put together as row_sum (adam.h) does it: what begins each of them is asked for at once.
+ * biases[p] has columns (p WARP + l) 4 .. added up over this warp's rows. */
 ON_DEVICE void load_halves(uint32_t t, const struct wide_rows *a, uint32_t *words, uint32_t first, uint32_t count,
-                           float biases[4 * PASSES])
+                           struct float4 biases[PASSES])
 {
-	const uint32_t l = t % WARP, begin = t / WARP * EACH;
-	for (uint32_t r = begin; r < begin + EACH; r++) {
-		const bool exists = r < count;
+	enum { TOGETHER = 4 };
+	const uint32_t l = t % WARP;
+	for (uint32_t r = t / WARP * EACH; r < t / WARP * EACH + EACH; r += TOGETHER) {
+		struct float4 q[TOGETHER][PASSES];
+		uint32_t from[TOGETHER], to[TOGETHER];
 		UNROLLED
-		for (uint32_t p = 0; p < PASSES; p++) {
-			const struct float4 q = exists ? sum_of_row(a, first + r, (p * WARP + l) * 4) : same_quad(0.0f);
-			put_quad(words + r * PITCH_HALF + (p * WARP + l) * 2, q, exists);
-			biases[4 * p] += q.x;
-			biases[4 * p + 1] += q.y;
-			biases[4 * p + 2] += q.z;
-			biases[4 * p + 3] += q.w;
+		for (uint32_t i = 0; i < TOGETHER; i++) {
+			const uint32_t slot = first + least_of(r + i, count - 1);
+			from[i] = a->starts[slot] / SEGMENT_USES;
+			to[i] = (a->starts[slot + 1] - 1) / SEGMENT_USES;
+		}
+		UNROLLED
+		for (uint32_t i = 0; i < TOGETHER; i++) {
+			const size_t whole = first + least_of(r + i, count - 1), cut = (size_t)from[i] * 2 + 1;
+			const float *const row = (from[i] == to[i] ? a->sums + whole * WIDE_0 : a->cuts + cut * WIDE_0) + 4 * l;
+			UNROLLED
+			for (uint32_t p = 0; p < PASSES; p++)
+				q[i][p] = load_quad(row + p * WARP * 4);
+		}
+		UNROLLED
+		for (uint32_t i = 0; i < TOGETHER; i++) {
+			UNROLLED
+			for (uint32_t p = 0; p < PASSES; p++) {
+				for (uint32_t c = from[i] + 1; c <= to[i]; c++)
+					add_quad(&q[i][p], load_quad(a->cuts + (size_t)c * 2 * WIDE_0 + (p * WARP + l) * 4));
+				put_quad(words + (r + i) * PITCH_HALF + (p * WARP + l) * 2, q[i][p], r + i < count);
+				if (r + i < count)
+					add_quad(&biases[p], q[i][p]);
+			}
 		}
 	}
 }
 
-ON_DEVICE void step_quad(const struct wide_rows *a, size_t at, struct float4 gradient)
+ON_DEVICE void adam_quad(struct float4 *x, struct float4 *m, struct float4 *v, struct float4 gradient, const struct step *step)
 {
-	const float g[4] = {gradient.x, gradient.y, gradient.z, gradient.w};
-	if (a->dense_gradients) {
-		store_quad(a->dense_gradients + at, gradient);
-		return;
-	}
-	UNROLLED
-	for (uint32_t i = 0; i < 4; i++)
-		adam(&a->trained, a->table_at + at + i, g[i], a->step, a->step->decay);
+	adam_one(&x->x, &m->x, &v->x, gradient.x, step, step->decay);
+	adam_one(&x->y, &m->y, &v->y, gradient.y, step, step->decay);
+	adam_one(&x->z, &m->z, &v->z, gradient.z, step, step->decay);
+	adam_one(&x->w, &m->w, &v->w, gradient.w, step, step->decay);
 }
 
+/* A warp's rows, four at a time: everything is asked for before anything is stepped. */
 ON_DEVICE void step_rows(uint32_t t, const struct wide_rows *a, const float *gradients, uint32_t first, uint32_t count)
 {
+	enum { TOGETHER = 4 };
+	for (uint32_t r = t / WARP * EACH; r < t / WARP * EACH + EACH && r < count; r += TOGETHER) {
+		struct float4 x[TOGETHER], m[TOGETHER], v[TOGETHER];
+		size_t at[TOGETHER];
+		UNROLLED
+		for (uint32_t i = 0; i < TOGETHER; i++) {
+			at[i] = a->table_at + place_of_row(a, first + least_of(r + i, count - 1)) + t % WARP * 4;
+			x[i] = load_quad(a->trained.values + at[i]);
+			m[i] = load_quad(a->trained.moment1 + at[i]);
+			v[i] = load_quad(a->trained.moment2 + at[i]);
+		}
+		UNROLLED
+		for (uint32_t i = 0; i < TOGETHER; i++) {
+			adam_quad(&x[i], &m[i], &v[i], load_quad(gradients + (r + i) * PITCH_STEP + t % WARP * 4), a->step);
+			if (r + i >= count)
+				continue;
+			store_quad(a->trained.values + at[i], x[i]);
+			store_quad(a->trained.moment1 + at[i], m[i]);
+			store_quad(a->trained.moment2 + at[i], v[i]);
+		}
+	}
+}
+
+/* Dense Adam, or rows of another rank. */
+ON_DEVICE void leave_rows(uint32_t t, const struct wide_rows *a, const float *gradients, uint32_t first, uint32_t count)
+{
 	for (uint32_t r = t / WARP; r < count; r += WARPS)
-		step_quad(a, place_of_row(a, first + r) + t % WARP * 4, load_quad(gradients + r * PITCH_STEP + t % WARP * 4));
+		store_quad(a->dense_gradients + place_of_row(a, first + r) + t % WARP * 4,
+		           load_quad(gradients + r * PITCH_STEP + t % WARP * 4));
 }
 
 ON_DEVICE void multiply_back(uint32_t w, const uint32_t *half, const uint32_t *weight, float *sums)
@@ -165,10 +199,11 @@ ON_DEVICE void put_gradients(uint32_t w, uint32_t l, const float *sums, float *g
 }
 
 /* The first layer's biases: what the warps have of each column, added up in their order. */
-ON_DEVICE void put_biases(uint32_t t, const float biases[4 * PASSES], float *rows)
+ON_DEVICE void put_biases(uint32_t t, const struct float4 biases[PASSES], float *rows)
 {
-	for (uint32_t i = 0; i < 4 * PASSES; i++)
-		rows[t / WARP * WIDE_0 + (i / 4 * WARP + t % WARP) * 4 + i % 4] = biases[i];
+	UNROLLED
+	for (uint32_t p = 0; p < PASSES; p++)
+		store_quad(rows + t / WARP * WIDE_0 + (p * WARP + t % WARP) * 4, biases[p]);
 }
 
 ON_DEVICE void keep_biases(uint32_t t, const float *rows, float *out)
@@ -189,7 +224,7 @@ KERNEL(step_wide, struct wide_rows)
 	const uint32_t end = share_begin(tiles, BLOCKS, BLOCK + 1);
 	PER_WARP(float, kept, TALL_WEIGHT * LONG_WEIGHT * 4);
 	PER_WARP(float, sums, TALL * LONG_BACK * 4);
-	PER_THREAD(float, biases, 4 * PASSES);
+	PER_THREAD(struct float4, biases, PASSES);
 	if (!HAS_MMA)
 		return;
 	EACH_WARP(w) {
@@ -197,8 +232,9 @@ KERNEL(step_wide, struct wide_rows)
 	}
 	EACH_THREAD(t) {
 		copy_wide(t, a.weight, a.weight_stride, WIDE_ROW, WIDE_0, weight);
-		for (uint32_t i = 0; i < 4 * PASSES; i++)
-			OF_THREAD(biases, t)[i] = 0.0f;
+		UNROLLED
+		for (uint32_t p = 0; p < PASSES; p++)
+			OF_THREAD(biases, t)[p] = same_quad(0.0f);
 	}
 	for (uint32_t tile = share_begin(tiles, BLOCKS, BLOCK); tile < end; tile++) {
 		const uint32_t first = tile * WIDE_TILE, rows = least_of(count - first, WIDE_TILE);
@@ -214,7 +250,12 @@ KERNEL(step_wide, struct wide_rows)
 		EACH_WARP(w) {
 			EACH_LANE(l) put_gradients(w, l, OF_WARP(sums, w) + OF_LANE(l) * TALL * LONG_BACK * 4, gradients);
 		}
-		EACH_THREAD(t) step_rows(t, &a, gradients, first, rows);
+		EACH_THREAD(t) {
+			if (a.dense_gradients)
+				leave_rows(t, &a, gradients, first, rows);
+			else
+				step_rows(t, &a, gradients, first, rows);
+		}
 	}
 	EACH_WARP(w) {
 		EACH_LANE(l) keep_fragments(TALL_WEIGHT, LONG_WEIGHT, WIDE_ROW, w / 2 * BLOCK_SIDE, w % 2 * BLOCK_SIDE, l,
