@@ -1,5 +1,5 @@
 /* The tower 256-128-64-1 behind a first layer of 256 units (NeuMF's of the NCF benchmarks) in bf16, with widths known when
- * its kernels are compiled: wide.cu, wide_rows.cu. Chosen by shape; every other tower goes as tower.cu or plain.cu has it. */
+ * its kernels are compiled: wide_train.cu, wide_score.cu, wide_rows.cu. Chosen by shape; every other tower goes as tower.cu or plain.cu has it. */
 #ifndef RECPIPE_CUDA_WIDE_H
 #define RECPIPE_CUDA_WIDE_H
 

@@ -1,5 +1,5 @@
 /* Products of warps over tiles of bf16 in shared memory, two to a word, for towers whose widths are known when the kernels
- * are compiled (wide.cu, wide_rows.cu). Operands are rounded once, when a tile is written; sums stay in registers.
+ * are compiled (wide.h). Operands are rounded once, when a tile is written; sums stay in registers.
  *
  * A tile is [row][pitch] words, and a row has four words more than it needs: so rows are an odd number of times 16 bytes
  * apart, and the eight rows of 16 bytes that ldmatrix (PTX ISA, "Warp-level matrix load instruction: ldmatrix") reads at

@@ -6,184 +6,17 @@
  * Rounded, as tile_mma.h does it, are the operands of the two wide products: weights, activations and gradients; and
  * beyond that the gradients of the first layer's sums, which are written as bf16. The last layer, biases, the loss and all
  * sums are single precision. */
-#include "wide.h"
-
-#include "wide_mma.h"
+#include "wide_tile.h"
 
 enum {
-	PITCH_0 = WIDE_0 / 2 + WIDE_PAD, PITCH_1 = WIDE_1 / 2 + WIDE_PAD, PITCH_2 = WIDE_2 / 2 + WIDE_PAD, /* words */
-	PITCH_LAST = WIDE_2 + 4,  /* floats of the last layer's inputs */
-	BELOW = WARPS / WIDE_ACROSS, /* warps below each other */
-	TALL = WIDE_TILE / BELOW / MMA_ROWS, /* of a piece of activations: 32 samples by a quarter of the units */
-	LONG_1 = WIDE_1 / WIDE_ACROSS / MMA_COLUMNS, LONG_2 = WIDE_2 / WIDE_ACROSS / MMA_COLUMNS,
 	/* Pieces of gradients: of layer 1, 64 outputs by 64 inputs; of layer 2, 32 by 32. */
 	TALL_1 = WIDE_1 / BELOW / MMA_ROWS, ACROSS_1 = WIDE_0 / WIDE_ACROSS / MMA_COLUMNS,
 	TALL_2 = WIDE_2 / BELOW / MMA_ROWS, ACROSS_2 = WIDE_1 / WIDE_ACROSS / MMA_COLUMNS,
-	EACH = WIDE_TILE / WARPS, TOGETHER = 2, PARTS = EACH / TOGETHER, /* samples that a warp loads; at a time */
-	PASSES = WIDE_0 / (4 * WARP), /* of a warp along a row */
 	TAIL_ROWS = THREADS / (WIDE_2 / 2), /* samples side by side where a thread has two units of the last layer's inputs */
-};
-
-/* A block's shared memory, in words. */
-struct wide_room {
-	uint32_t *in;             /* activations of the first layer, then their gradients */
-	uint32_t *middle;         /* those of the second */
-	uint32_t *out;            /* gradients of the third layer's sums */
-	uint32_t *weight1, *weight2;
-	float *last;              /* [samples][PITCH_LAST]: activations of the third */
-	float *z;                 /* [samples] */
-	double *losses;           /* [THREADS] */
-	uint32_t *slots;          /* [2][samples]: a tile's rows of halves, users' and items' */
-	uint32_t *next;           /* what `in` will be of the next tile */
-	uint32_t next_count;      /* its samples, 0 where there is none */
-};
-
-enum {
-	AT_MIDDLE = WIDE_TILE * PITCH_0,
-	AT_LAST = AT_MIDDLE + WIDE_TILE * PITCH_1,
-	AT_WEIGHT1 = AT_LAST + WIDE_TILE * PITCH_LAST,
-	AT_WEIGHT2 = AT_WEIGHT1 + WIDE_1 * PITCH_0,
-	AT_LOSSES = AT_WEIGHT2 + WIDE_2 * PITCH_1,
-	AT_Z = AT_LOSSES + 2 * THREADS,
-	AT_SLOTS = AT_Z + WIDE_TILE,
-	AT_NEXT = AT_SLOTS + 2 * WIDE_TILE,
-	SCORING_WORDS = AT_NEXT + WIDE_TILE * PITCH_0,
-	AT_OUT = SCORING_WORDS,
-	TRAINING_WORDS = AT_OUT + WIDE_TILE * PITCH_2,
 };
 
 /* What a thread keeps from tile to tile: of its two units' weights in the last layer and biases below it, and of a sample. */
 enum { KEPT_WEIGHT = 0, KEPT_BIAS = 2, KEPT_LAST_BIAS = 4, KEPT = 5 };
-
-ON_DEVICE struct wide_room wide_room(void)
-{
-	uint32_t *const words = (uint32_t *)(void *)shared_floats();
-	struct wide_room r;
-	r.in = words;
-	r.middle = words + AT_MIDDLE;
-	r.last = (float *)(void *)(words + AT_LAST);
-	r.weight1 = words + AT_WEIGHT1;
-	r.weight2 = words + AT_WEIGHT2;
-	r.losses = (double *)(void *)(words + AT_LOSSES);
-	r.z = (float *)(void *)(words + AT_Z);
-	r.slots = words + AT_SLOTS;
-	r.out = words + AT_OUT;
-	r.next = words + AT_NEXT;
-	r.next_count = 0;
-	return r;
-}
-
-ON_DEVICE void copy_weights(uint32_t t, const struct tower_arguments *a, const struct wide_room *r)
-{
-	const struct layer *one = &a->tower.layers[0], *two = &a->tower.layers[1];
-	copy_wide(t, a->values + one->weight, one->stride, WIDE_0, WIDE_1, r->weight1);
-	copy_wide(t, a->values + two->weight, two->stride, WIDE_1, WIDE_2, r->weight2);
-}
-
-/* ---- forward ---- */
-
-/* Four units of relu(user half + item half), as two words. */
-ON_DEVICE void put_sample(uint32_t *words, struct float4 u, struct float4 i, bool exists)
-{
-	words[0] = exists ? bf16_word(relu(u.x + i.x), relu(u.y + i.y)) : 0;
-	words[1] = exists ? bf16_word(relu(u.z + i.z), relu(u.w + i.w)) : 0;
-}
-
-/* Where the halves of `count` samples are; of those behind them, the last one's. */
-ON_DEVICE void find_rows(uint32_t t, const struct tower_arguments *a, uint32_t *slots, uint32_t first, uint32_t count)
-{
-	if (t < WIDE_TILE)
-		find_slots(a, first + least_of(t, count - 1), &slots[t], &slots[WIDE_TILE + t]);
-}
-
-/* Part `part` of a warp's eight samples: a lane's share of the rows of both halves. */
-struct fetched {
-	struct float4 user[TOGETHER][PASSES], item[TOGETHER][PASSES];
-};
-
-ON_DEVICE void fetch_part(uint32_t w, uint32_t l, uint32_t part, const struct tower_arguments *a, const uint32_t *slots,
-                          struct fetched *f)
-{
-	UNROLLED
-	for (uint32_t i = 0; i < TOGETHER; i++) {
-		const uint32_t s = w * EACH + part * TOGETHER + i;
-		UNROLLED
-		for (uint32_t p = 0; p < PASSES; p++) {
-			f->user[i][p] = load_early(a->user_parts + (size_t)slots[s] * WIDE_0 + (p * WARP + l) * 4);
-			f->item[i][p] = load_early(a->item_parts + (size_t)slots[WIDE_TILE + s] * WIDE_0 + (p * WARP + l) * 4);
-		}
-	}
-}
-
-/* Into the tile, zeros behind the `count` samples. */
-ON_DEVICE void put_part(uint32_t w, uint32_t l, uint32_t part, const struct fetched *f, uint32_t *in, uint32_t count)
-{
-	UNROLLED
-	for (uint32_t i = 0; i < TOGETHER; i++) {
-		const uint32_t s = w * EACH + part * TOGETHER + i;
-		UNROLLED
-		for (uint32_t p = 0; p < PASSES; p++)
-			put_sample(in + s * PITCH_0 + (p * WARP + l) * 2, f->user[i][p], f->item[i][p], s < count);
-	}
-}
-
-/* All parts, one behind the other. */
-ON_DEVICE void load_samples(uint32_t t, const struct tower_arguments *a, const uint32_t *slots, uint32_t *in, uint32_t count)
-{
-	for (uint32_t part = 0; part < PARTS; part++) {
-		struct fetched f;
-		fetch_part(t / WARP, t % WARP, part, a, slots, &f);
-		put_part(t / WARP, t % WARP, part, &f, in, count);
-	}
-}
-
-ON_DEVICE void forward_first(uint32_t w, const struct tower_arguments *a, const struct wide_room *r)
-{
-	const struct operand in = operand_of(r->in, WIDE_0, false), weight = operand_of(r->weight1, WIDE_0, false);
-	const uint32_t s = piece_row(w, WIDE_TILE / BELOW), n = piece_column(w, WIDE_1 / WIDE_ACROSS);
-	float sums[WARP_LANES * TALL * LONG_1 * 4];
-	EACH_LANE(l) start_columns(TALL, LONG_1, a->values + a->tower.layers[0].bias, n, l, sums + OF_LANE(l) * TALL * LONG_1 * 4);
-	multiply_block(TALL, LONG_1, WIDE_0, &in, s, &weight, n, sums);
-	EACH_LANE(l) {
-		UNROLLED
-		for (uint32_t p = 0; p < 2 * TALL * LONG_1; p++) {
-			const float *const pair = sums + OF_LANE(l) * TALL * LONG_1 * 4 + 2 * p;
-			r->middle[(s + pair_row(LONG_1, p, l)) * PITCH_1 + (n + pair_column(LONG_1, p, l)) / 2] =
-				bf16_word(relu(pair[0]), relu(pair[1]));
-		}
-	}
-}
-
-ON_DEVICE void forward_second(uint32_t w, const struct tower_arguments *a, const struct wide_room *r)
-{
-	const struct operand in = operand_of(r->middle, WIDE_1, false), weight = operand_of(r->weight2, WIDE_1, false);
-	const uint32_t s = piece_row(w, WIDE_TILE / BELOW), n = piece_column(w, WIDE_2 / WIDE_ACROSS);
-	float sums[WARP_LANES * TALL * LONG_2 * 4];
-	EACH_LANE(l) start_columns(TALL, LONG_2, a->values + a->tower.layers[1].bias, n, l, sums + OF_LANE(l) * TALL * LONG_2 * 4);
-	multiply_block(TALL, LONG_2, WIDE_1, &in, s, &weight, n, sums);
-	EACH_LANE(l) {
-		UNROLLED
-		for (uint32_t p = 0; p < 2 * TALL * LONG_2; p++) {
-			const float *const pair = sums + OF_LANE(l) * TALL * LONG_2 * 4 + 2 * p;
-			store_pair(r->last + (s + pair_row(LONG_2, p, l)) * PITCH_LAST + n + pair_column(LONG_2, p, l), relu(pair[0]),
-			           relu(pair[1]));
-		}
-	}
-}
-
-/* The logit of the tower of sample t of the tile. */
-ON_DEVICE float forward_last(uint32_t t, const struct tower_arguments *a, const struct wide_room *r)
-{
-	const struct layer *layer = &a->tower.layers[2];
-	const float *const weight = a->values + layer->weight, *const x = r->last + t * PITCH_LAST;
-	float sum = a->values[layer->bias];
-	UNROLLED
-	for (uint32_t k = 0; k < WIDE_2; k += 4) {
-		const struct float4 w = load_quad(weight + k), q = load_quad(x + k);
-		sum = fmaf(w.w, q.w, fmaf(w.z, q.z, fmaf(w.y, q.y, fmaf(w.x, q.x, sum))));
-	}
-	return sum;
-}
 
 /* ---- back ---- */
 
@@ -324,19 +157,6 @@ ON_DEVICE void keep_tail(uint32_t t, const struct tower_arguments *a, const floa
 
 /* ---- training ---- */
 
-/* Parts of what the next tile's samples are made of are asked for before products of this one, and put in their places
- * behind them. Behind the last tile its own rows once more, which nobody uses: a branch would cost registers. */
-ON_DEVICE void fetch_ahead(uint32_t w, uint32_t part, const struct tower_arguments *a, const struct wide_room *r,
-                           struct fetched f[WARP_LANES])
-{
-	EACH_LANE(l) fetch_part(w, l, part, a, r->slots, &f[OF_LANE(l)]);
-}
-
-ON_DEVICE void put_ahead(uint32_t w, uint32_t part, const struct wide_room *r, const struct fetched f[WARP_LANES])
-{
-	EACH_LANE(l) put_part(w, l, part, &f[OF_LANE(l)], r->next, r->next_count);
-}
-
 /* Logits of the tile, which has `count` samples, and their loss; logits become their gradients. Where samples lose by
  * themselves thread t does all of it for sample t. */
 ON_DEVICE double first_loss(uint32_t t, const struct tower_arguments *a, const struct wide_room *r, uint32_t first,
@@ -456,74 +276,6 @@ KERNEL(train_wide, struct tower_arguments)
 	}
 }
 
-/* ---- scoring ---- */
-
-/* Samples of tile `tile`, 0 behind the last one. */
-ON_DEVICE uint32_t pairs_of(const struct tower_arguments *a, uint64_t tile)
-{
-	const uint64_t first = tile * WIDE_TILE;
-	return first < a->pairs ? least_of(a->pairs - (uint32_t)first, WIDE_TILE) : 0;
-}
-
-ON_DEVICE void find_pairs(uint32_t t, const struct tower_arguments *a, uint64_t tile, uint32_t *slots)
-{
-	if (pairs_of(a, tile) > 0)
-		find_rows(t, a, slots, (uint32_t)tile * WIDE_TILE, pairs_of(a, tile));
-}
-
-ON_DEVICE void put_scores(uint32_t t, const struct tower_arguments *a, const struct wide_room *r, uint64_t tile)
-{
-	if (t < pairs_of(a, tile))
-		a->scores[tile * WIDE_TILE + t] = forward_last(t, a, r);
-}
-
-/* All of the next tile's samples come while this one's first layer is multiplied; the last layer of the one before is done
- * beside it. */
-KERNEL(score_wide, struct tower_arguments)
-{
-	struct wide_room r = wide_room();
-	uint64_t tile = BLOCK;
-	if (!HAS_MMA)
-		return;
-	EACH_THREAD(t) {
-		copy_weights(t, &a, &r);
-		find_pairs(t, &a, tile, r.slots);
-	}
-	EACH_THREAD(t) {
-		if (pairs_of(&a, tile) > 0)
-			load_samples(t, &a, r.slots, r.in, pairs_of(&a, tile));
-	}
-	EACH_THREAD(t) find_pairs(t, &a, tile + BLOCKS, r.slots);
-	for (; pairs_of(&a, tile) > 0; tile += BLOCKS) {
-		r.next_count = pairs_of(&a, tile + BLOCKS);
-		EACH_WARP(w) {
-			struct fetched f[PARTS][WARP_LANES];
-			UNROLLED
-			for (uint32_t part = 0; part < PARTS; part++)
-				fetch_ahead(w, part, &a, &r, f[part]);
-			forward_first(w, &a, &r);
-			UNROLLED
-			for (uint32_t part = 0; part < PARTS; part++)
-				put_ahead(w, part, &r, f[part]);
-			EACH_LANE(l) {
-				if (tile >= BLOCKS)
-					put_scores(w * WARP + l, &a, &r, tile - BLOCKS);
-			}
-		}
-		EACH_WARP(w) {
-			EACH_LANE(l) find_pairs(w * WARP + l, &a, tile + 2 * (uint64_t)BLOCKS, r.slots);
-			forward_second(w, &a, &r);
-		}
-		uint32_t *const in = r.in;
-		r.in = r.next;
-		r.next = in;
-	}
-	EACH_THREAD(t) {
-		if (tile >= BLOCKS)
-			put_scores(t, &a, &r, tile - BLOCKS);
-	}
-}
-
 /* ---- the host's part ---- */
 
 static size_t wide_bytes(bool trains)
@@ -566,9 +318,4 @@ void cuda_wide_train(struct backend_state *state, const struct tower_arguments *
 	struct tower_arguments a = *arguments;
 	a.tile_samples = a.loss == LOSS_BINARY ? (uint32_t)WIDE_TILE : WIDE_TILE / a.group * a.group;
 	LAUNCH(&state->device, STREAM_WORK, train_wide, a.plan.blocks, a.plan.shared_bytes, a);
-}
-
-void cuda_wide_score(struct backend_state *state, const struct tower_arguments *a)
-{
-	LAUNCH(&state->device, STREAM_WORK, score_wide, blocks_for(a->pairs, WIDE_TILE, a->plan.blocks), a->plan.shared_bytes, *a);
 }
