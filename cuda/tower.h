@@ -75,25 +75,32 @@ ON_DEVICE float loss_scale(const struct tower_arguments *a)
 	return 1.0f / (float)(a->step->samples_of_all - *a->batch.missing);
 }
 
-ON_DEVICE void take_logit(const struct tower_arguments *a, float *z, uint32_t s)
+ON_DEVICE void take_logit(const struct tower_arguments *a, float *z, uint32_t s, float of_factors)
 {
 	if (a->has_factors)
-		*z = a->logits[s] + *z;
+		*z = of_factors + *z;
 	if (a->offsets)
 		*z -= a->offsets[a->batch.items[s]];
+}
+
+/* Logit z of sample s, which loses by itself, becomes its gradient. Returns its loss. */
+ON_DEVICE double take_sample(const struct tower_arguments *a, float *z, uint32_t s, float of_factors, float weight, float scale)
+{
+	take_logit(a, z, s, of_factors);
+	const double loss = sample_loss(z, s % a->group == 0, weight, scale);
+	if (a->has_factors)
+		a->logits[s] = *z;
+	return loss;
 }
 
 /* Logits z of samples [s, s + group), which are one or a group, become their gradients. Returns their loss. */
 ON_DEVICE double take_loss(const struct tower_arguments *a, float *z, uint32_t s, uint32_t group, float scale)
 {
-	const float *weights = a->batch.weights + s;
-	double loss;
-	for (uint32_t i = 0; i < group; i++)
-		take_logit(a, z + i, s + i);
 	if (a->loss == LOSS_BINARY)
-		loss = sample_loss(z, s % a->group == 0, weights[0], scale);
-	else
-		loss = group_loss(a->loss, z, weights, group, scale);
+		return take_sample(a, z, s, a->has_factors ? a->logits[s] : 0.0f, a->batch.weights[s], scale);
+	for (uint32_t i = 0; i < group; i++)
+		take_logit(a, z + i, s + i, a->has_factors ? a->logits[s + i] : 0.0f);
+	const double loss = group_loss(a->loss, z, a->batch.weights + s, group, scale);
 	for (uint32_t i = 0; i < group && a->has_factors; i++)
 		a->logits[s + i] = z[i];
 	return loss;

@@ -34,7 +34,7 @@ KERNEL(score_wide, struct tower_arguments)
 	}
 	EACH_THREAD(t) {
 		if (pairs_of(&a, tile) > 0)
-			load_samples(t, &a, r.slots, r.in, pairs_of(&a, tile));
+			load_samples(t % WARP, t / WARP * EACH, PARTS, &a, r.slots, r.in, pairs_of(&a, tile));
 	}
 	EACH_THREAD(t) find_pairs(t, &a, tile + BLOCKS, r.slots);
 	for (; pairs_of(&a, tile) > 0; tile += BLOCKS) {
@@ -43,11 +43,11 @@ KERNEL(score_wide, struct tower_arguments)
 			struct fetched f[PARTS][WARP_LANES];
 			UNROLLED
 			for (uint32_t part = 0; part < PARTS; part++)
-				fetch_ahead(w, part, &a, &r, f[part]);
+				fetch_ahead(w * EACH + part * TOGETHER, &a, &r, f[part]);
 			forward_first(w, &a, &r);
 			UNROLLED
 			for (uint32_t part = 0; part < PARTS; part++)
-				put_ahead(w, part, &r, f[part]);
+				put_ahead(w * EACH + part * TOGETHER, &r, f[part]);
 			EACH_LANE(l) {
 				if (tile >= BLOCKS)
 					put_scores(w * WARP + l, &a, &r, tile - BLOCKS);

@@ -12,7 +12,7 @@ enum {
 	BELOW = WARPS / WIDE_ACROSS, /* warps below each other */
 	TALL = WIDE_TILE / BELOW / MMA_ROWS, /* of a piece of activations: 32 samples by a quarter of the units */
 	LONG_1 = WIDE_1 / WIDE_ACROSS / MMA_COLUMNS, LONG_2 = WIDE_2 / WIDE_ACROSS / MMA_COLUMNS,
-	EACH = WIDE_TILE / WARPS, TOGETHER = 2, PARTS = EACH / TOGETHER, /* samples that a warp loads; at a time */
+	EACH = WIDE_TILE / WARPS, TOGETHER = 2, PARTS = EACH / TOGETHER, /* samples of a warp; that it loads at a time */
 	PASSES = WIDE_0 / (4 * WARP), /* of a warp along a row */
 };
 
@@ -26,6 +26,7 @@ struct wide_room {
 	float *z;                 /* [samples] */
 	double *losses;           /* [THREADS] */
 	uint32_t *slots;          /* [2][samples]: a tile's rows of halves, users' and items' */
+	float *given;             /* [2][samples]: the factors' logits, and weights, of this tile */
 	uint32_t *next;           /* what `in` will be of the next tile */
 	uint32_t next_count;      /* its samples, 0 where there is none */
 };
@@ -41,7 +42,8 @@ enum {
 	AT_NEXT = AT_SLOTS + 2 * WIDE_TILE,
 	SCORING_WORDS = AT_NEXT + WIDE_TILE * PITCH_0,
 	AT_OUT = SCORING_WORDS,
-	TRAINING_WORDS = AT_OUT + WIDE_TILE * PITCH_2,
+	AT_GIVEN = AT_OUT + WIDE_TILE * PITCH_2,
+	TRAINING_WORDS = AT_GIVEN + 2 * WIDE_TILE,
 };
 
 ON_DEVICE struct wide_room wide_room(void)
@@ -56,6 +58,7 @@ ON_DEVICE struct wide_room wide_room(void)
 	r.losses = (double *)(void *)(words + AT_LOSSES);
 	r.z = (float *)(void *)(words + AT_Z);
 	r.slots = words + AT_SLOTS;
+	r.given = (float *)(void *)(words + AT_GIVEN);
 	r.out = words + AT_OUT;
 	r.next = words + AT_NEXT;
 	r.next_count = 0;
@@ -85,58 +88,58 @@ ON_DEVICE void find_rows(uint32_t t, const struct tower_arguments *a, uint32_t *
 		find_slots(a, first + least_of(t, count - 1), &slots[t], &slots[WIDE_TILE + t]);
 }
 
-/* Part `part` of a warp's eight samples: a lane's share of the rows of both halves. */
+/* What TOGETHER samples are made of: a lane's share of the rows of both halves. */
 struct fetched {
 	struct float4 user[TOGETHER][PASSES], item[TOGETHER][PASSES];
 };
 
-ON_DEVICE void fetch_part(uint32_t w, uint32_t l, uint32_t part, const struct tower_arguments *a, const uint32_t *slots,
-                          struct fetched *f)
+ON_DEVICE void fetch_samples(uint32_t l, uint32_t s, const struct tower_arguments *a, const uint32_t *slots, struct fetched *f)
 {
 	UNROLLED
 	for (uint32_t i = 0; i < TOGETHER; i++) {
-		const uint32_t s = w * EACH + part * TOGETHER + i;
 		UNROLLED
 		for (uint32_t p = 0; p < PASSES; p++) {
-			f->user[i][p] = load_early(a->user_parts + (size_t)slots[s] * WIDE_0 + (p * WARP + l) * 4);
-			f->item[i][p] = load_early(a->item_parts + (size_t)slots[WIDE_TILE + s] * WIDE_0 + (p * WARP + l) * 4);
+			f->user[i][p] = load_early(a->user_parts + (size_t)slots[s + i] * WIDE_0 + (p * WARP + l) * 4);
+			f->item[i][p] = load_early(a->item_parts + (size_t)slots[WIDE_TILE + s + i] * WIDE_0 + (p * WARP + l) * 4);
 		}
 	}
 }
 
-/* Into the tile, zeros behind the `count` samples. */
-ON_DEVICE void put_part(uint32_t w, uint32_t l, uint32_t part, const struct fetched *f, uint32_t *in, uint32_t count)
+/* Into the tile, zeros behind its `count` samples. */
+ON_DEVICE void put_samples(uint32_t l, uint32_t s, const struct fetched *f, uint32_t *in, uint32_t count)
 {
 	UNROLLED
 	for (uint32_t i = 0; i < TOGETHER; i++) {
-		const uint32_t s = w * EACH + part * TOGETHER + i;
 		UNROLLED
 		for (uint32_t p = 0; p < PASSES; p++)
-			put_sample(in + s * PITCH_0 + (p * WARP + l) * 2, f->user[i][p], f->item[i][p], s < count);
+			put_sample(in + (s + i) * PITCH_0 + (p * WARP + l) * 2, f->user[i][p], f->item[i][p], s + i < count);
 	}
 }
 
-/* All parts, one behind the other. */
-ON_DEVICE void load_samples(uint32_t t, const struct tower_arguments *a, const uint32_t *slots, uint32_t *in, uint32_t count)
+/* `pieces`, an even number, times TOGETHER samples from s on, by one warp. */
+ON_DEVICE void load_samples(uint32_t l, uint32_t s, const uint32_t pieces, const struct tower_arguments *a, const uint32_t *slots,
+                            uint32_t *in, uint32_t count)
 {
-	for (uint32_t part = 0; part < PARTS; part++) {
-		struct fetched f;
-		fetch_part(t / WARP, t % WARP, part, a, slots, &f);
-		put_part(t / WARP, t % WARP, part, &f, in, count);
+	for (uint32_t end = s + pieces * TOGETHER; s < end; s += 2 * TOGETHER) {
+		struct fetched f[2];
+		fetch_samples(l, s, a, slots, &f[0]);
+		fetch_samples(l, s + TOGETHER, a, slots, &f[1]);
+		put_samples(l, s, &f[0], in, count);
+		put_samples(l, s + TOGETHER, &f[1], in, count);
 	}
 }
 
-/* Parts of what the next tile's samples are made of are asked for before products of this one, and put in their places
- * behind them. Behind the last tile its own rows once more, which nobody uses: a branch would cost registers. */
-ON_DEVICE void fetch_ahead(uint32_t w, uint32_t part, const struct tower_arguments *a, const struct wide_room *r,
+/* What the next tile's samples are made of is asked for before products of this one, and put in its place behind them. Behind
+ * the last tile its own rows once more, which nobody uses: a branch would cost registers. */
+ON_DEVICE void fetch_ahead(uint32_t s, const struct tower_arguments *a, const struct wide_room *r,
                            struct fetched f[WARP_LANES])
 {
-	EACH_LANE(l) fetch_part(w, l, part, a, r->slots, &f[OF_LANE(l)]);
+	EACH_LANE(l) fetch_samples(l, s, a, r->slots, &f[OF_LANE(l)]);
 }
 
-ON_DEVICE void put_ahead(uint32_t w, uint32_t part, const struct wide_room *r, const struct fetched f[WARP_LANES])
+ON_DEVICE void put_ahead(uint32_t s, const struct wide_room *r, const struct fetched f[WARP_LANES])
 {
-	EACH_LANE(l) put_part(w, l, part, &f[OF_LANE(l)], r->next, r->next_count);
+	EACH_LANE(l) put_samples(l, s, &f[OF_LANE(l)], r->next, r->next_count);
 }
 
 ON_DEVICE void forward_first(uint32_t w, const struct tower_arguments *a, const struct wide_room *r)

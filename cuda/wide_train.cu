@@ -157,15 +157,46 @@ ON_DEVICE void keep_tail(uint32_t t, const struct tower_arguments *a, const floa
 
 /* ---- training ---- */
 
+/* What comes with thread t's sample, of this tile and the next one. */
+struct coming {
+	uint32_t user, item;      /* rows of the halves */
+	float given, weight;
+};
+
+ON_DEVICE void ask_for(uint32_t t, const struct tower_arguments *a, const struct wide_room *r, uint32_t first, uint32_t count,
+                       struct coming *c)
+{
+	const uint32_t s = first + least_of(t, count - 1);
+	c->given = a->has_factors ? a->logits[s] : 0.0f;
+	c->weight = a->batch.weights[s];
+	find_slots(a, r->next_count > 0 ? first + a->tile_samples + least_of(t, r->next_count - 1) : s, &c->user, &c->item);
+}
+
+ON_DEVICE void put_coming(uint32_t t, const struct wide_room *r, const struct coming *c)
+{
+	r->slots[t] = c->user;
+	r->slots[WIDE_TILE + t] = c->item;
+	r->given[t] = c->given;
+	r->given[WIDE_TILE + t] = c->weight;
+}
+
 /* Logits of the tile, which has `count` samples, and their loss; logits become their gradients. Where samples lose by
- * themselves thread t does all of it for sample t. */
+ * themselves thread t does all of it for sample t. Meanwhile other warps bring three quarters of the next tile. */
 ON_DEVICE double first_loss(uint32_t t, const struct tower_arguments *a, const struct wide_room *r, uint32_t first,
                             uint32_t count, float scale)
 {
-	if (t >= WIDE_TILE)
+	enum { OTHERS = WARPS - WIDE_TILE / WARP };
+	if (t >= WIDE_TILE) {
+		load_samples(t % WARP, WIDE_TILE / 4 + (t - WIDE_TILE) / WARP * (WIDE_TILE * 3 / 4 / OTHERS),
+		             WIDE_TILE * 3 / 4 / OTHERS / TOGETHER, a, r->slots, r->next, r->next_count);
 		return 0.0;
-	r->z[t] = t < count ? forward_last(t, a, r) : 0.0f;
-	return t < count && a->loss == LOSS_BINARY ? take_loss(a, r->z + t, first + t, 1, scale) : 0.0;
+	}
+	float z = t < count ? forward_last(t, a, r) : 0.0f;
+	double loss = 0.0;
+	if (t < count && a->loss == LOSS_BINARY)
+		loss = take_sample(a, &z, first + t, r->given[t], r->given[WIDE_TILE + t], scale);
+	r->z[t] = z;
+	return loss;
 }
 
 ON_DEVICE double losses_of_groups(uint32_t t, const struct tower_arguments *a, const struct wide_room *r, uint32_t first,
@@ -209,45 +240,35 @@ KERNEL(train_wide, struct tower_arguments)
 	}
 	EACH_THREAD(t) {
 		if (begin < end)
-			load_samples(t, &a, r.slots, r.in, least_of(samples - begin * a.tile_samples, a.tile_samples));
+			load_samples(t % WARP, t / WARP * EACH, PARTS, &a, r.slots, r.in,
+			             least_of(samples - begin * a.tile_samples, a.tile_samples));
 	}
 	for (uint32_t tile = begin; tile < end; tile++) {
 		const uint32_t first = tile * a.tile_samples, count = least_of(samples - first, a.tile_samples);
-		const uint32_t next = first + a.tile_samples;
-		r.next_count = tile + 1 < end ? least_of(samples - next, a.tile_samples) : 0;
+		r.next_count = tile + 1 < end ? least_of(samples - first - a.tile_samples, a.tile_samples) : 0;
 		EACH_WARP(w) {
+			struct coming c[WARP_LANES];
 			EACH_LANE(l) {
-				if (r.next_count > 0)
-					find_rows(w * WARP + l, &a, r.slots, next, r.next_count);
+				if (w < WIDE_TILE / WARP)
+					ask_for(w * WARP + l, &a, &r, first, count, &c[OF_LANE(l)]);
 			}
 			forward_first(w, &a, &r);
+			EACH_LANE(l) {
+				if (w < WIDE_TILE / WARP)
+					put_coming(w * WARP + l, &r, &c[OF_LANE(l)]);
+			}
 		}
 		EACH_WARP(w) {
 			struct fetched f[WARP_LANES];
-			fetch_ahead(w, 0, &a, &r, f);
+			fetch_ahead(w * TOGETHER, &a, &r, f);
 			forward_second(w, &a, &r);
-			put_ahead(w, 0, &r, f);
+			put_ahead(w * TOGETHER, &r, f);
 		}
-		EACH_THREAD(t) {
-			struct fetched f;
-			fetch_part(t / WARP, t % WARP, 1, &a, r.slots, &f);
-			r.losses[t] += first_loss(t, &a, &r, first, count, scale);
-			put_part(t / WARP, t % WARP, 1, &f, r.next, r.next_count);
-		}
+		EACH_THREAD(t) r.losses[t] += first_loss(t, &a, &r, first, count, scale);
 		if (a.loss != LOSS_BINARY)
 			EACH_THREAD(t) r.losses[t] += losses_of_groups(t, &a, &r, first, count, scale);
-		EACH_THREAD(t) {
-			struct fetched f;
-			fetch_part(t / WARP, t % WARP, 2, &a, r.slots, &f);
-			backward_last(t, &a, &r, OF_THREAD(kept, t));
-			put_part(t / WARP, t % WARP, 2, &f, r.next, r.next_count);
-		}
-		EACH_WARP(w) {
-			struct fetched f[WARP_LANES];
-			fetch_ahead(w, 3, &a, &r, f);
-			gradient_second(w, &r, OF_WARP(sums2, w));
-			put_ahead(w, 3, &r, f);
-		}
+		EACH_THREAD(t) backward_last(t, &a, &r, OF_THREAD(kept, t));
+		EACH_WARP(w) gradient_second(w, &r, OF_WARP(sums2, w));
 		EACH_WARP(w) backward_second(w, &r, OF_WARP(biases, w));
 		EACH_WARP(w) gradient_first(w, &r, OF_WARP(sums1, w));
 		EACH_WARP(w) backward_first(w, &r);
