@@ -46,6 +46,17 @@ again() { make -C "$TOP" -s BUILD="$(dirname "$BIN")" pipeline RUN="$PWD/run" "$
 	! grep -q 'STAGE    split' out
 }
 
+@test "DEVICE is of training and scoring, makes what it changes stale, and leaves ials to the CPU" {
+	grep -qw fma /proc/cpuinfo || skip "the emulated device needs a processor with fused multiply-adds"
+	again "${small[@]}" >out # a copy is in another folder
+	RECPIPE_CUDA=$(dirname "$BIN")/emulated/recpipe_cuda.so again "${small[@]}" DEVICE=cuda >out
+	grep -q 'STAGE    fit.mf' out
+	run ! grep 'STAGE    \(train\|fit\).\(ials\|ease\)' out
+	grep -q 'training on cuda:0, emulated' run/logs/train.mf run/logs/train.mlp
+	run ! cmp -s run/models/mlp.safetensors "$RUN_BASE/models/mlp.safetensors"
+	RECPIPE_CUDA=/nonexistent fails 2 "the CUDA backend cannot be opened" again "${small[@]}" DEVICE=cuda TOP=5
+}
+
 @test "the same settings give the same bytes in another folder" {
 	make -C "$TOP" -s BUILD="$(dirname "$BIN")" pipeline RUN="$PWD/other" "${small[@]}" THREADS=1 >/dev/null
 	for file in model.safetensors blend.json recommendations.csv recommendations.jsonl report.tsv eval/reranked.full.rec; do
