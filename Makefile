@@ -352,7 +352,7 @@ bench-counts: all bench-programs ## instructions of the kernels by callgrind, in
 
 gpu_bench := $(addprefix $(BUILD)/bench/,gpu stopwatch) $(gpu_ceilings) $(if $(DRY),$(BUILD)/emulated/recpipe_cuda.so)
 bench-gpu: all $(gpu_bench) ## speed of --device cuda into build/bench-gpu.tsv (BENCH=pattern DEVICE=cuda:1; DRY=1: emulated)
-	@tests/bench/gpu_run $(if $(DRY),-n) -b $(BUILD) $(if $(DEVICE),-d '$(DEVICE)') '$(BENCH)'
+	@tests/bench/gpu_run $(if $(DRY),-n) -b $(BUILD) $(if $(filter-out auto,$(DEVICE)),-d '$(DEVICE)') '$(BENCH)'
 
 bench-profile: all bench-programs ## where training spends its time, by function (perf; BENCH="1280 16384")
 	@tests/bench/profile -b $(BUILD) $(BENCH)
