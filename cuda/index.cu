@@ -282,7 +282,7 @@ void cuda_index_ids(struct backend_state *state, enum side_name which, const uin
 	a.by_users = which == SIDE_USER;
 	a.ids = ids;
 	a.index = *index;
-	a.counts = state->sort_counts;
+	a.counts = state->sides[which].sort_counts;
 	a.passes = state->sides[which].passes;
 	if (most > ALONE_KEYS) {
 		index_by_blocks(&state->device, most, &a, shared);
@@ -319,12 +319,12 @@ int cuda_index_init(struct backend_state *state, struct error *error)
 {
 	/* What a rank's rows are asked for by all ranks is indexed with these as well. */
 	const uint32_t blocks = blocks_for((uint64_t)state->samples_max * state->ranks, SORT_KEYS, UINT32_MAX);
-	state->sort_counts = (uint32_t *)device_alloc(&state->device, (size_t)SORT_DIGITS * blocks, sizeof(uint32_t),
-	                                              "the sort of a batch", error);
-	if (!state->sort_counts)
-		return -1;
 	for (int s = 0; s < SIDES; s++) {
 		struct side *side = &state->sides[s];
+		side->sort_counts = (uint32_t *)device_alloc(&state->device, (size_t)SORT_DIGITS * blocks, sizeof(uint32_t),
+		                                             "the sort of a batch", error);
+		if (!side->sort_counts)
+			return -1;
 		side->uses_max = s == SIDE_USER ? state->groups_max : state->samples_max;
 		side->rows_max = side->uses_max < side->ids ? side->uses_max : side->ids;
 		for (side->passes = 0; side->passes < 8 && (uint64_t)(side->ids - 1) >> (DIGIT_BITS * side->passes) > 0;)

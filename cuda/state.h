@@ -94,6 +94,9 @@ struct side {
 	float *gradients;         /* dense Adam: a gradient for every row */
 	float *factor_rows;       /* [rows_max][factor stride], gathered before anything steps */
 	float *factor_gradients;
+	/* segment.cu: [rows_max][columns], [chunks][2][columns]; the sides' differ, as they go by branches of a graph */
+	float *sums, *cuts, *factor_sums, *factor_cuts;
+	uint32_t *sort_counts;    /* index.cu */
 	/* Of a rank of several (several.h): embeddings, by slot, as their owners sent them, and what goes back to those;
 	 * factors come into factor_rows. NULL: rows are the tables', and are stepped there. */
 	float *fetched, *fetched_gradients, *fetched_factor_gradients;
@@ -126,8 +129,13 @@ struct plain {
 	float *bias_sums;         /* [blocks][biases] */
 };
 
+/* Dense matrices are stepped in parts, each once nothing reads it any more: the halves of the first layer behind their
+ * sides' rows, the other layers behind the tower, the factors' weights behind the factors' rows. */
+enum dense_part { DENSE_USER, DENSE_ITEM, DENSE_LAYERS, DENSE_WEIGHTS, DENSE_PARTS };
+
 /* Part of a gradient of dense matrices, for Adam. */
 struct segment {
+	enum dense_part part;
 	const float *partials;    /* [count][stride] */
 	uint32_t count, stride;
 	uint32_t rows, columns;   /* [rows][columns] at partials, or the fragments of that */
@@ -198,11 +206,9 @@ struct backend_state {
 	/* Training */
 	uint32_t samples_max, groups_max;
 	struct batch batches[2];
-	uint32_t *sort_counts;    /* [digits][blocks] */
 	struct plan through;      /* the tower: gradient of its layers */
 	float *z1_gradients;      /* [samples][width] */
 	float *logits;            /* [samples]: the factors', then the derivatives */
-	float *sums, *cuts;       /* segment.cu: [rows][columns], [chunks][2][columns] */
 	float *weight_partials;   /* [blocks][factor stride + 1] */
 	uint32_t weight_blocks, loss_blocks;
 	double *losses;           /* [loss_blocks] */
@@ -301,7 +307,7 @@ void cuda_score_factors(struct backend_state *state, const float *queries, const
                         const uint32_t *items, uint32_t first_item, uint32_t items_a_user, uint32_t pairs, float *scores);
 
 /* adam.cu */
-void cuda_step_dense(struct backend_state *state, const struct step *step);
+void cuda_step_dense(struct backend_state *state, enum dense_part part, const struct step *step);
 /* The gradients alone, one behind the other: cuda_dense_floats of them, zeros between. And a step by the sum of `ranks` of
  * such arrays, in their order. */
 size_t cuda_dense_floats(const struct backend_state *state);
@@ -316,6 +322,7 @@ MUST_CHECK struct step *cuda_make_steps(struct backend_state *state, const struc
 void cuda_queue_ahead(struct backend_state *state, const struct train_span *span, size_t b, const struct step *on_host,
                       const struct step *step);
 void cuda_queue_samples(struct backend_state *state, const struct batch *batch, const struct step *step);
+/* And, of one device alone, the dense matrices. */
 void cuda_queue_rows(struct backend_state *state, const struct batch *batch, const struct step *step);
 void cuda_queue_tables(struct backend_state *state, const struct step *step);
 
