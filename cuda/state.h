@@ -23,14 +23,13 @@ enum side_name { SIDE_USER, SIDE_ITEM, SIDES };
 enum {
 	NO_ITEM_ID = -1,          /* records.h: NO_ITEM */
 	SAMPLER_ROUNDS_COPY = 8,  /* sampler_internal.h: SAMPLER_ROUNDS */
-	SORT_KEYS = 2048,         /* that a block sorts */
-	SORT_DIGITS = 16,
 	SEGMENT_USES = 64,        /* sorted uses that are summed in one go */
 #ifdef WATCHED /* few, so that small batches take blocks round their loops, and are cut */
-	GRID_MAX = 3, GRID_WIDE = 3, ROUND_USERS = 128, PIECE_ITEMS = 256,
+	GRID_MAX = 3, GRID_WIDE = 3, SORT_BLOCKS = 3, ROUND_USERS = 128, PIECE_ITEMS = 256,
 #else
 	GRID_MAX = 512,           /* blocks that accumulate gradients: each has a copy of its own */
 	GRID_WIDE = 4096,         /* blocks that do not */
+	SORT_BLOCKS = 128,        /* that sort a side's uses, each by the counts of all: index.cu */
 	ROUND_USERS = 4096,       /* whose scores of the whole catalogue are kept at once: by_users.h */
 	PIECE_ITEMS = 4096,       /* of a row of such scores that a block takes */
 #endif
@@ -88,7 +87,7 @@ struct side {
 	struct table embeddings, factors;
 	size_t half;              /* where the half begins in the block: the layer's weight, some columns on */
 	uint32_t uses_max, rows_max; /* of a batch */
-	uint32_t ids, passes;     /* of the sort */
+	uint32_t ids, passes, digit_bits; /* of the sort */
 	struct plan forth, back;  /* through the half: gradient [width][dimension] of the half, then of the first bias */
 	float *parts;             /* [rows_max][width]: halves of z1 */
 	float *gradients;         /* dense Adam: a gradient for every row */
