@@ -255,14 +255,17 @@ static void queue_span(struct backend_state *state, const struct train_span *spa
 struct cursor_arguments {
 	const struct step *steps;
 	struct step *to;
-	uint32_t *cursor;
+	uint32_t *cursor, *missing;
 };
 
+/* The next step, and a batch of which nothing is missing yet. */
 KERNEL(take_step, struct cursor_arguments)
 {
 	EACH_THREAD(t) {
-		if (t == 0)
+		if (t == 0) {
 			*a.to = a.steps[(*a.cursor)++];
+			*a.missing = 0;
+		}
 	}
 }
 
@@ -272,6 +275,7 @@ static void queue_next(struct backend_state *state, const struct train_span *spa
 	a.steps = state->steps;
 	a.to = state->current + b % 2;
 	a.cursor = state->cursor;
+	a.missing = state->batches[b % 2].missing;
 	LAUNCH(&state->device, STREAM_AHEAD, take_step, 1, 0, a);
 	cuda_queue_ahead(state, span, b, NULL, a.to);
 }
