@@ -115,26 +115,33 @@ ON_DEVICE void add_warps(uint32_t t, uint32_t digits, const uint32_t *totals, ui
 	}
 }
 
+/* Of the warp's lanes, two digits each, `first` and what both have: to[digit] = what is before it within the warp, and
+ * totals[w]. */
+ON_DEVICE void scan_pairs(uint32_t w, uint32_t digits, const uint32_t *first, uint32_t *both, uint32_t *totals, uint32_t *to)
+{
+	const uint32_t total = sum_before(both);
+	EACH_LANE(l) {
+		const uint32_t digit = 2 * (w * WARP + l);
+		if (digit < digits) {
+			to[digit] = both[OF_LANE(l)];
+			to[digit + 1] = both[OF_LANE(l)] + first[OF_LANE(l)];
+		}
+		if (l == 0)
+			totals[w] = total;
+	}
+}
+
 ON_DEVICE void scan_digits(const struct sort_memory *m, uint32_t bits)
 {
 	EACH_WARP(w) {
-		uint32_t first[WARP_LANES], before[WARP_LANES];
+		uint32_t first[WARP_LANES], both[WARP_LANES];
 		EACH_LANE(l) {
 			const uint32_t digit = 2 * (w * WARP + l);
 			const bool has = digit < 1u << bits;
 			first[OF_LANE(l)] = has ? scan_warps(m, digit, bits) : 0;
-			before[OF_LANE(l)] = first[OF_LANE(l)] + (has ? scan_warps(m, digit + 1, bits) : 0);
+			both[OF_LANE(l)] = first[OF_LANE(l)] + (has ? scan_warps(m, digit + 1, bits) : 0);
 		}
-		const uint32_t total = sum_before(before);
-		EACH_LANE(l) {
-			const uint32_t digit = 2 * (w * WARP + l);
-			if (digit < 1u << bits) {
-				m->bases[digit] = before[OF_LANE(l)];
-				m->bases[digit + 1] = before[OF_LANE(l)] + first[OF_LANE(l)];
-			}
-			if (l == 0)
-				m->totals[w] = total;
-		}
+		scan_pairs(w, 1u << bits, first, both, m->totals, m->bases);
 	}
 	EACH_THREAD(t) add_warps(t, 1u << bits, m->totals, m->bases);
 }

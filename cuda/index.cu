@@ -2,8 +2,7 @@
  * nine bits (block_sort.h), then the heads of runs are numbered. Few uses are sorted by one block, in one launch; else each
  * block takes a share of the tiles, and finds by the counts of all where its own keys go. Everything counts integers, so that
  * the order does not depend on which block comes first. */
-#include "block_sort.h"
-#include "state.h"
+#include "heads.h"
 
 struct index_arguments {
 	const struct step *step;
@@ -90,25 +89,20 @@ ON_DEVICE void find_places(const struct index_arguments *a, const struct sort_me
 	const uint32_t *const before = m->keys, *const all = m->keys + 4 * THREADS;
 	EACH_THREAD(t) sum_counts(t, a, parts);
 	EACH_WARP(w) {
-		uint32_t first[WARP_LANES], sum[WARP_LANES];
+		uint32_t first[WARP_LANES], both[WARP_LANES];
 		EACH_LANE(l) {
 			const uint32_t digit = 2 * (w * WARP + l);
 			const bool has = digit < digits;
 			first[OF_LANE(l)] = has ? sum_parts(all, digit, digits) : 0;
-			sum[OF_LANE(l)] = first[OF_LANE(l)] + (has ? sum_parts(all, digit + 1, digits) : 0);
+			both[OF_LANE(l)] = first[OF_LANE(l)] + (has ? sum_parts(all, digit + 1, digits) : 0);
 		}
-		const uint32_t total = sum_before(sum);
-		EACH_LANE(l) {
-			const uint32_t digit = 2 * (w * WARP + l);
-			if (digit < digits) {
-				m->places[digit] = sum[OF_LANE(l)] + sum_parts(before, digit, digits);
-				m->places[digit + 1] = sum[OF_LANE(l)] + first[OF_LANE(l)] + sum_parts(before, digit + 1, digits);
-			}
-			if (l == 0)
-				m->totals[w] = total;
-		}
+		scan_pairs(w, digits, first, both, m->totals, m->places);
 	}
-	EACH_THREAD(t) add_warps(t, digits, m->totals, m->places);
+	EACH_THREAD(t) {
+		add_warps(t, digits, m->totals, m->places);
+		for (uint32_t d = 2 * t; d < least_of(2 * t + 2, digits); d++)
+			m->places[d] += sum_parts(before, d, digits);
+	}
 }
 
 /* The sorted tile of `count` keys goes where its digits' places are, which move on behind it. */
@@ -157,11 +151,6 @@ KERNEL(move_few_keys, struct index_arguments)
 
 /* ---- heads of runs ---- */
 
-ON_DEVICE bool is_head(const uint32_t *keys, uint32_t i)
-{
-	return i == 0 || keys[i] != keys[i - 1];
-}
-
 KERNEL(count_rows, struct index_arguments)
 {
 	const struct sort_memory m = sort_memory();
@@ -181,85 +170,8 @@ KERNEL(count_rows, struct index_arguments)
 		}
 	}
 	EACH_THREAD(t) {
-		uint32_t sum = 0;
-		for (uint32_t w = 0; w < WARPS; w++)
-			sum += m.totals[w];
 		if (t == 0)
-			a.counts[BLOCK] = sum;
-	}
-}
-
-ON_DEVICE uint32_t sum_warps(const uint32_t *warps, uint32_t count)
-{
-	uint32_t sum = 0;
-	for (uint32_t w = 0; w < count; w++)
-		sum += warps[w];
-	return sum;
-}
-
-/* Where a tile of sorted keys lies, [begin, end); of which the first is `first` in the order of all. */
-struct sorted {
-	const uint32_t *keys, *uses;
-	uint32_t begin, end;
-};
-
-/* votes[i]: which of the warp's items i are heads; warps[w]: how many there are. */
-ON_DEVICE void find_heads(const uint32_t items, const struct sorted *s, uint32_t *warps, uint32_t (*votes)[MOST_ITEMS])
-{
-	EACH_WARP(w) {
-		bool head[WARP_LANES];
-		uint32_t heads = 0;
-		UNROLLED
-		for (uint32_t i = 0; i < items; i++) {
-			EACH_LANE(l) {
-				const uint32_t at = s->begin + (w * items + i) * WARP + l;
-				head[OF_LANE(l)] = at < s->end && is_head(s->keys, at);
-			}
-			const uint32_t all = vote(head);
-			EACH_LANE(l) OF_THREAD(votes, w * WARP + l)[i] = all;
-			heads += count_bits(all);
-		}
-		EACH_LANE(l) {
-			if (l == 0)
-				warps[w] = heads;
-		}
-	}
-}
-
-/* Numbers the tile's rows from `first` on; returns how many they are. */
-ON_DEVICE uint32_t place_heads(const uint32_t items, const struct index_arguments *a, const struct sorted *s, uint32_t first,
-                               uint32_t *warps)
-{
-	PER_THREAD(uint32_t, votes, MOST_ITEMS);
-	find_heads(items, s, warps, votes);
-	EACH_WARP(w) {
-		EACH_LANE(l) {
-			uint32_t next = first + sum_warps(warps, w);
-			UNROLLED
-			for (uint32_t i = 0; i < items; i++) {
-				const uint32_t at = s->begin + (w * items + i) * WARP + l, heads = OF_THREAD(votes, w * WARP + l)[i];
-				const bool head = heads >> l & 1;
-				const uint32_t slot = next + lanes_before(heads, l) + head - 1;
-				if (head) {
-					a->index.rows[slot] = s->keys[at];
-					a->index.starts[slot] = at;
-				}
-				if (at < s->end) {
-					a->index.slot_at[at] = slot;
-					a->index.slots[s->uses[at]] = slot;
-				}
-				next += count_bits(heads);
-			}
-		}
-	}
-	return sum_warps(warps, WARPS);
-}
-
-ON_DEVICE void put_count(uint32_t t, const struct index_arguments *a, uint32_t count)
-{
-	if (t == 0) {
-		*a->index.count = count;
-		a->index.starts[count] = uses_of(a);
+			a.counts[BLOCK] = sum_warps(m.totals, WARPS);
 	}
 }
 
@@ -292,12 +204,12 @@ ON_DEVICE void place_share(const uint32_t items, const struct index_arguments *a
 	sum_heads(a, m.totals);
 	EACH_THREAD(t) {
 		if (BLOCK == 0)
-			put_count(t, a, sum_warps(m.totals + WARPS, WARPS));
+			put_count(t, &a->index, sum_warps(m.totals + WARPS, WARPS), uses_of(a));
 	}
 	uint32_t first = sum_warps(m.totals, WARPS);
 	for (s.begin = tiles_begin(a, BLOCK); s.begin < end; s.begin += a->tile, turn ^= 1) {
 		s.end = least_of(s.begin + a->tile, end);
-		first += place_heads(items, a, &s, first, m.warps + turn * WARPS);
+		first += place_heads(items, &a->index, &s, first, m.warps + turn * WARPS);
 	}
 }
 
@@ -328,8 +240,8 @@ ON_DEVICE void index_tile(const uint32_t items, const struct index_arguments *a)
 		for (uint32_t i = t; i < uses_of(a); i += THREADS)
 			a->uses_to[i] = m.uses[i];
 	}
-	const uint32_t count = place_heads(items, a, &s, 0, m.warps);
-	EACH_THREAD(t) put_count(t, a, count);
+	const uint32_t count = place_heads(items, &a->index, &s, 0, m.warps);
+	EACH_THREAD(t) put_count(t, &a->index, count, uses_of(a));
 }
 
 KERNEL(index_alone, struct index_arguments)
