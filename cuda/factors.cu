@@ -189,8 +189,6 @@ static struct factor_arguments factor_arguments(const struct backend_state *stat
 	a.loss = state->options.loss;
 	a.losses = state->losses;
 	a.partials = state->weight_partials;
-	a.sums = state->sums;
-	a.cuts = state->cuts;
 	return a;
 }
 
@@ -230,6 +228,8 @@ void cuda_step_factors(struct backend_state *state, enum side_name which, const 
 	struct factor_arguments a = factor_arguments(state, batch, step);
 	a.which = which;
 	a.table = side->factors;
+	a.sums = side->factor_sums;
+	a.cuts = side->factor_cuts;
 	a.fixed = fixed_column(state, which);
 	/* A user's bias has no gradient but rounding where the loss is one of differences. */
 	a.idle = state->has_biases && which == SIDE_USER && a.loss != LOSS_BINARY ? state->shape.factors : UINT32_MAX;

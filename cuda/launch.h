@@ -35,12 +35,13 @@ enum { THREADS = 256, WARP = 32, WARPS = THREADS / WARP };
 #define EACH_THREAD(t) \
 	for (uint32_t t = threadIdx.x, turn_##t = 1; turn_##t; turn_##t = 0, __syncthreads())
 #define EACH_WARP(w) \
-	for (uint32_t w = threadIdx.x / WARP, turn_##w = 1; turn_##w; turn_##w = 0, __syncthreads())
+	for ([[maybe_unused]] uint32_t w = threadIdx.x / WARP, turn_##w = 1; turn_##w; turn_##w = 0, __syncthreads())
 #define EACH_LANE(l) \
-	for (uint32_t l = threadIdx.x % WARP, turn_##l = 1; turn_##l; turn_##l = 0)
+	for ([[maybe_unused]] uint32_t l = threadIdx.x % WARP, turn_##l = 1; turn_##l; turn_##l = 0)
 #define OF_LANE(l) 0
 enum { WARP_LANES = 1 };
 #define UNROLLED _Pragma("unroll")
+#define UNROLLED_BY_8 _Pragma("unroll 8")
 #define BLOCK ((uint32_t)blockIdx.x)
 #define BLOCKS ((uint32_t)gridDim.x)
 
@@ -117,6 +118,7 @@ extern struct emulated emulated;
 #define OF_LANE(l) (l)
 enum { WARP_LANES = WARP };
 #define UNROLLED
+#define UNROLLED_BY_8
 #define BLOCK (emulated.block)
 #define BLOCKS (emulated.blocks)
 

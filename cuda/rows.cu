@@ -199,8 +199,8 @@ void cuda_step_rows(struct backend_state *state, enum side_name which, const str
 	a.rows = side->fetched ? NULL : batch->sides[which].rows;
 	a.count_at = batch->sides[which].count;
 	a.starts = batch->sides[which].starts;
-	a.sums = state->sums;
-	a.cuts = state->cuts;
+	a.sums = side->sums;
+	a.cuts = side->cuts;
 	a.dense_gradients = side->fetched ? side->fetched_gradients : side->gradients;
 	LAUNCH_PRODUCTS(state, step_tiles, &a.plan, a.plan.blocks, a);
 }

@@ -89,8 +89,8 @@ void cuda_sum_segments(struct backend_state *state, enum side_name which, const 
 	a.count = index->count;
 	a.group = state->group;
 	a.by_users = which == SIDE_USER;
-	a.sums = state->sums;
-	a.cuts = state->cuts;
+	a.sums = of == SEGMENT_TOWER ? side->sums : side->factor_sums;
+	a.cuts = of == SEGMENT_TOWER ? side->cuts : side->factor_cuts;
 	if (of == SEGMENT_TOWER) {
 		a.rows = state->z1_gradients;
 		a.halves = state->z1_halves;

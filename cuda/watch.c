@@ -265,22 +265,26 @@ static void join(uint32_t *clock, const uint32_t *other)
 
 static uint32_t actor_of(const struct order *order, enum device_stream stream)
 {
-	return order->replays && stream != STREAM_WORK ? DEVICE_STREAMS + (uint32_t)stream - 1 : (uint32_t)stream;
+	if (order->replays && stream != STREAM_WORK)
+		return DEVICE_OWN_STREAMS + (uint32_t)stream - 1;
+	return stream < DEVICE_OWN_STREAMS ? (uint32_t)stream : STREAM_WORK;
 }
 
 void watch_begin(struct device *device, enum device_stream stream, const char *what)
 {
 	struct order *order = order_of(device);
 	const uint32_t actor = actor_of(order, stream);
-	if (actor < DEVICE_STREAMS)
+	if (actor < DEVICE_OWN_STREAMS)
 		join(order->of[actor], order->host);
 	watch_now.device = device;
 	watch_now.actor = actor;
 	watch_now.thread = 0;
 	watch_now.operation = watch_now.block = next_moment(what, 0);
 	memcpy(watch_now.before, order->of[actor], sizeof watch_now.before);
-	if (actor >= DEVICE_STREAMS && !order->forked[stream])
+	if (actor >= DEVICE_OWN_STREAMS && !order->forked[stream])
 		watch_find("is of a stream that its graph was not forked to", NULL, NULL, NULL);
+	if (stream >= DEVICE_OWN_STREAMS && !order->replays)
+		watch_find("is of a branch outside of graphs", NULL, NULL, NULL);
 }
 
 void watch_end(void)
@@ -300,7 +304,7 @@ void watch_mark(struct device *device, enum device_stream stream, size_t mark)
 {
 	struct order *order = order_of(device);
 	const uint32_t actor = actor_of(order, stream);
-	if (actor < DEVICE_STREAMS)
+	if (actor < DEVICE_OWN_STREAMS)
 		join(order->of[actor], order->host);
 	memcpy(order->marks[mark], order->of[actor], sizeof order->marks[mark]);
 	order->in_graph[mark] = order->in_this_graph[mark] = order->replays;
@@ -329,7 +333,7 @@ void watch_replay(struct device *device)
 void watch_replay_end(struct device *device)
 {
 	struct order *order = order_of(device);
-	for (uint32_t a = DEVICE_STREAMS; a < WATCH_ACTORS; a++)
+	for (uint32_t a = DEVICE_OWN_STREAMS; a < WATCH_ACTORS; a++)
 		if (order->of[STREAM_WORK][a] < order->of[a][a])
 			find_in_order(device, "a graph ends before one of its branches");
 	order->replays = false;

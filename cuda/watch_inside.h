@@ -5,8 +5,8 @@
 
 #include "watch.h"
 
-/* Who works side by side: the streams, and in a graph the branches that others than STREAM_WORK have there. */
-enum { WATCH_ACTORS = 2 * DEVICE_STREAMS - 1, WATCH_MANY = UINT16_MAX };
+/* Who works side by side: the streams, and in a graph what all but STREAM_WORK have there. */
+enum { WATCH_ACTORS = DEVICE_OWN_STREAMS + DEVICE_STREAMS - 1, WATCH_MANY = UINT16_MAX };
 
 /* Time goes by moments, counted from 1 on: one for each operation of a stream, for each block of it, for each phase. Of
  * two moments of an actor the smaller one is before the other, but within a launch only in the same block. */

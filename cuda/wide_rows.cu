@@ -329,8 +329,8 @@ void cuda_wide_step_rows(struct backend_state *state, enum side_name which, cons
 	a.rows = side->fetched ? NULL : batch->sides[which].rows;
 	a.count_at = batch->sides[which].count;
 	a.starts = batch->sides[which].starts;
-	a.sums = state->sums;
-	a.cuts = state->cuts;
+	a.sums = side->sums;
+	a.cuts = side->cuts;
 	a.dense_gradients = side->fetched ? side->fetched_gradients : side->gradients;
 	a.partials = side->back.partials;
 	a.gradient_floats = side->back.gradient_floats;

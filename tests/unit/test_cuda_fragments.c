@@ -4,6 +4,7 @@
 #include "state.h"
 #include "tile_mma.h"
 #include "wide_mma.h"
+#include "warp.h"
 
 /* ---- registers ---- */
 
@@ -202,6 +203,38 @@ static void test_rows_of_words_do_not_conflict(void)
 	}
 }
 
+/* ---- lanes ---- */
+
+/* What lanes tell each other, of values 7 l mod 5 and bits. */
+static void test_lanes_tell_each_other(void)
+{
+	uint32_t value[WARP_LANES], alike[WARP_LANES], from[WARP_LANES], sums[WARP_LANES], sum = 0;
+	bool odd[WARP_LANES];
+	for (uint32_t l = 0; l < WARP; l++) {
+		value[l] = sums[l] = 7 * l % 5;
+		odd[l] = l % 2 == 1;
+		from[l] = WARP - 1 - l;
+	}
+	find_alike(value, 3, alike);
+	CHECK_EQUAL_U64(vote(odd), 0xaaaaaaaau);
+	const uint32_t total = sum_before(sums);
+	take_from(value, from);
+	for (uint32_t l = 0; l < WARP; l++) {
+		uint32_t before = 0, first = WARP;
+		for (uint32_t m = 0; m < WARP; m++) {
+			CHECK((alike[l] >> m & 1) == (7 * m % 5 == 7 * l % 5));
+			before += m < l && 7 * m % 5 == 7 * l % 5;
+			first = first == WARP && 7 * m % 5 == 7 * l % 5 ? m : first;
+		}
+		CHECK_EQUAL_U64(lanes_before(alike[l], l), before);
+		CHECK_EQUAL_U64(lowest_bit(alike[l]), first);
+		CHECK_EQUAL_U64(sums[l], sum);
+		CHECK_EQUAL_U64(value[l], 7 * (WARP - 1 - l) % 5);
+		sum += 7 * l % 5;
+	}
+	CHECK_EQUAL_U64(total, sum);
+}
+
 int main(void)
 {
 	RUN(test_fragments);
@@ -209,5 +242,6 @@ int main(void)
 	RUN(test_rows_of_words_do_not_conflict);
 	RUN(test_banks_do_not_conflict);
 	RUN(test_what_is_shared);
+	RUN(test_lanes_tell_each_other);
 	return check_done();
 }

@@ -121,6 +121,7 @@ static void test_batches_are_indexed(void)
 {
 	static const struct draw of[] = {
 		{"several blocks of keys", 700, 900, 4, 5100, false, 0}, {"one row", 1, 1, 3, 50, false, 0},
+		{"tiles of many keys, two digits", 140000, 27000, emulated_watched ? 1 : 4, emulated_watched ? 4200 : 60000, false, 0},
 		{"one key", 300, 300, 0, 1, false, 0}, {"rows of five digits", 70000, emulated_watched ? 70001 : 1048577, 1, 500, false, 0},
 	};
 	if (on_a_device())
