@@ -78,9 +78,9 @@ ON_DEVICE void take_logit(const struct tower_arguments *a, float *z, uint32_t s)
 }
 
 /* Logits z of samples [s, s + group), which are one or a group, become their gradients. Returns their loss. */
-ON_DEVICE double take_loss(const struct tower_arguments *a, float *z, uint32_t s, uint32_t group, float scale)
+ON_DEVICE double take_weighted_loss(const struct tower_arguments *a, float *z, const float *weights, uint32_t s,
+                                    uint32_t group, float scale)
 {
-	const float *weights = a->batch.weights + s;
 	double loss;
 	for (uint32_t i = 0; i < group; i++)
 		take_logit(a, z + i, s + i);
@@ -93,8 +93,18 @@ ON_DEVICE double take_loss(const struct tower_arguments *a, float *z, uint32_t s
 	return loss;
 }
 
+ON_DEVICE double take_loss(const struct tower_arguments *a, float *z, uint32_t s, uint32_t group, float scale)
+{
+	return take_weighted_loss(a, z, a->batch.weights + s, s, group, scale);
+}
+
 /* tower.cu: what training a batch takes. */
 struct tower_arguments cuda_training_arguments(const struct backend_state *state, const struct batch *batch,
                                                const struct step *step);
+
+/* narrow.cu: 1 where that is what the tower goes by, with the plan made; 0: not; -1 on error. */
+MUST_CHECK int cuda_plan_narrow(struct backend_state *state, struct plan *plan, bool trains, struct error *error);
+void cuda_train_narrow(struct backend_state *state, const struct tower_arguments *of);
+void cuda_score_narrow(struct backend_state *state, const struct tower_arguments *of);
 
 #endif

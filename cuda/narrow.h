@@ -1,0 +1,279 @@
+/* The seed's tower behind the first layer, 64-32-16-8-4-1, in single precision: every size is a constant. A warp takes tiles
+ * of its own, [row][samples + 4] in shared memory, and waits for no other.
+ *
+ * Of the wide products a lane has a piece in registers, up to eight rows by eight samples, so that an operand is used
+ * often enough once it is read; behind them a lane takes a sample. Lanes are laid out so that those eight that shared
+ * memory serves at once meet all banks: along the samples, or down consecutive rows, four samples at a time. Every
+ * output is the chain of tile.h. */
+#ifndef RECPIPE_CUDA_NARROW_H
+#define RECPIPE_CUDA_NARROW_H
+
+#include "tile.h"
+#include "tower.h"
+
+enum { NARROW_LAYERS = 5, N0 = 64, N1 = 32, N2 = 16, N3 = 8, N4 = 4 };
+
+/* Copies of the weights, by input (T) or by output; biases; ones. */
+enum {
+	NARROW_T1_PITCH = N1 + 4, NARROW_T2_PITCH = N2 + 4, /* such that copying one turned has no conflicts */
+	NARROW_T1 = 0,
+	NARROW_T2 = NARROW_T1 + N0 * NARROW_T1_PITCH,
+	NARROW_W3 = NARROW_T2 + N1 * NARROW_T2_PITCH,
+	NARROW_W4 = NARROW_W3 + N3 * N2,
+	NARROW_W5 = NARROW_W4 + N4 * N3,
+	NARROW_B1 = NARROW_W5 + N4,
+	NARROW_B2 = NARROW_B1 + N1,
+	NARROW_B3 = NARROW_B2 + N2,
+	NARROW_B4 = NARROW_B3 + N3,
+	NARROW_B5 = NARROW_B4 + N4,
+	NARROW_FORWARD = NARROW_B5 + 4, /* what scoring needs */
+	NARROW_W1 = NARROW_FORWARD,
+	NARROW_W2 = NARROW_W1 + N1 * N0,
+	NARROW_ONES = NARROW_W2 + N2 * N1,
+	NARROW_WEIGHTS = NARROW_ONES + WARP,
+};
+
+ON_BOTH uint32_t narrow_pitch(uint32_t samples)
+{
+	return samples + 4;
+}
+
+/* ---- weights ---- */
+
+/* Rows as they are. */
+ON_DEVICE void narrow_copy(uint32_t t, const float *from, uint32_t stride, const uint32_t columns, const uint32_t count,
+                           float *to)
+{
+	for (uint32_t i = t; i < count; i += THREADS)
+		to[i] = from[(size_t)(i / columns) * stride + i % columns];
+}
+
+/* to[k][o] = from[o][k]: eight k and four o a warp. */
+ON_DEVICE void narrow_turn(uint32_t t, const float *from, uint32_t stride, const uint32_t outputs, const uint32_t inputs,
+                           const uint32_t pitch, float *to)
+{
+	for (uint32_t i = t / WARP; i < outputs / 4 * (inputs / 8); i += WARPS) {
+		const uint32_t o = i % (outputs / 4) * 4 + t % 4, k = i / (outputs / 4) * 8 + t % WARP / 4;
+		to[k * pitch + o] = from[(size_t)o * stride + k];
+	}
+}
+
+ON_DEVICE void narrow_copy_weights(uint32_t t, const struct tower_arguments *a, const bool trains, float *to)
+{
+	const struct layer *l = a->tower.layers;
+	const float *const values = a->values;
+	narrow_turn(t, values + l[0].weight, l[0].stride, N1, N0, NARROW_T1_PITCH, to + NARROW_T1);
+	narrow_turn(t, values + l[1].weight, l[1].stride, N2, N1, NARROW_T2_PITCH, to + NARROW_T2);
+	narrow_copy(t, values + l[2].weight, l[2].stride, N2, N3 * N2, to + NARROW_W3);
+	narrow_copy(t, values + l[3].weight, l[3].stride, N3, N4 * N3, to + NARROW_W4);
+	narrow_copy(t, values + l[4].weight, l[4].stride, N4, N4, to + NARROW_W5);
+	narrow_copy(t, values + l[0].bias, 0, N1, N1, to + NARROW_B1);
+	narrow_copy(t, values + l[1].bias, 0, N2, N2, to + NARROW_B2);
+	narrow_copy(t, values + l[2].bias, 0, N3, N3, to + NARROW_B3);
+	narrow_copy(t, values + l[3].bias, 0, N4, N4, to + NARROW_B4);
+	narrow_copy(t, values + l[4].bias, 0, 1, 1, to + NARROW_B5);
+	if (!trains)
+		return;
+	narrow_copy(t, values + l[0].weight, l[0].stride, N0, N1 * N0, to + NARROW_W1);
+	narrow_copy(t, values + l[1].weight, l[1].stride, N1, N2 * N1, to + NARROW_W2);
+	if (t < WARP)
+		to[NARROW_ONES + t] = 1.0f;
+}
+
+/* ---- products ---- */
+
+/* What a lane has of out[r][s] = sum over k of w[k][r] in[k][s]. All but `lane` and pointers are constants. */
+struct narrow_piece {
+	uint32_t samples, quads;  /* of the tile; a lane has so many times four of them */
+	uint32_t terms, results;
+	uint32_t weight_pitch;
+	uint32_t columns, groups, units; /* of lanes side by side and down; rows of a lane */
+};
+
+enum { NARROW_UNITS = 8, NARROW_QUADS = 2 };
+
+ON_DEVICE struct narrow_piece narrow_piece(const uint32_t samples, const uint32_t quads, const uint32_t terms,
+                                           const uint32_t results, const uint32_t weight_pitch)
+{
+	struct narrow_piece p;
+	p.samples = samples;
+	p.quads = quads;
+	p.terms = terms;
+	p.results = results;
+	p.weight_pitch = weight_pitch;
+	p.columns = samples / 4 / quads;
+	p.groups = WARP / p.columns;
+	p.units = results / p.groups;
+	return p;
+}
+
+/* Which row a lane's unit u is: fours side by side, as far as there are any; which sample its quad q begins with. */
+ON_DEVICE uint32_t narrow_row(const struct narrow_piece p, uint32_t lane, uint32_t u)
+{
+	const uint32_t group = lane / p.columns;
+	return p.units >= 4 ? (u / 4 * p.groups + group) * 4 + u % 4 : group * p.units + u;
+}
+
+ON_DEVICE uint32_t narrow_sample(const struct narrow_piece p, uint32_t lane, uint32_t q)
+{
+	return (lane % p.columns + q * p.columns) * 4;
+}
+
+ON_DEVICE void narrow_load_weights(const struct narrow_piece p, uint32_t lane, const float *row, float w[NARROW_UNITS])
+{
+	if (p.units >= 4) {
+		UNROLLED
+		for (uint32_t u = 0; u < p.units; u += 4) {
+			const struct float4 four = load_quad(row + narrow_row(p, lane, u));
+			w[u] = four.x;
+			w[u + 1] = four.y;
+			w[u + 2] = four.z;
+			w[u + 3] = four.w;
+		}
+	} else if (p.units == 2) {
+		const struct float2 two = *(const struct float2 *)(const void *)(row + narrow_row(p, lane, 0));
+		w[0] = two.x;
+		w[1] = two.y;
+	} else {
+		w[0] = row[narrow_row(p, lane, 0)];
+	}
+}
+
+/* `bias` NULL: zeros. */
+ON_DEVICE void narrow_product(const struct narrow_piece p, uint32_t lane, const float *weights, const float *bias,
+                              const float *in, struct float4 sum[NARROW_UNITS][NARROW_QUADS])
+{
+	const uint32_t pitch = narrow_pitch(p.samples);
+	UNROLLED
+	for (uint32_t u = 0; u < p.units; u++)
+		UNROLLED
+		for (uint32_t q = 0; q < p.quads; q++)
+			sum[u][q] = same_quad(bias ? bias[narrow_row(p, lane, u)] : 0.0f);
+	UNROLLED_FOUR
+	for (uint32_t k = 0; k < p.terms; k++) {
+		struct float4 x[NARROW_QUADS];
+		float w[NARROW_UNITS];
+		narrow_load_weights(p, lane, weights + k * p.weight_pitch, w);
+		UNROLLED
+		for (uint32_t q = 0; q < p.quads; q++)
+			x[q] = load_quad(in + k * pitch + narrow_sample(p, lane, q));
+		UNROLLED
+		for (uint32_t u = 0; u < p.units; u++)
+			UNROLLED
+			for (uint32_t q = 0; q < p.quads; q++)
+				add_product(&sum[u][q], w[u], x[q]);
+	}
+}
+
+ON_DEVICE float where_positive(float by, float value)
+{
+	return by > 0.0f ? value : 0.0f;
+}
+
+ON_DEVICE struct float4 where_positive_quad(struct float4 by, struct float4 value)
+{
+	value.x = where_positive(by.x, value.x);
+	value.y = where_positive(by.y, value.y);
+	value.z = where_positive(by.z, value.z);
+	value.w = where_positive(by.w, value.w);
+	return value;
+}
+
+/* Rectified, or masked by what they replace. */
+ON_DEVICE void narrow_store(const struct narrow_piece p, uint32_t lane, const bool masks,
+                            struct float4 sum[NARROW_UNITS][NARROW_QUADS], float *out)
+{
+	UNROLLED
+	for (uint32_t u = 0; u < p.units; u++)
+		UNROLLED
+		for (uint32_t q = 0; q < p.quads; q++) {
+			float *const to = out + narrow_row(p, lane, u) * narrow_pitch(p.samples) + narrow_sample(p, lane, q);
+			store_quad(to, masks ? where_positive_quad(load_quad(to), sum[u][q]) : rectified(sum[u][q]));
+		}
+}
+
+/* ---- the narrow layers: a lane takes `count` samples, a warp apart ---- */
+
+enum { NARROW_TWO = 2 };
+
+/* out[o] = relu(bias[o] + sum over k of weight[o][k] in[k]). */
+ON_DEVICE void narrow_layer(const uint32_t count, const float *weight, const float *bias, const uint32_t inputs,
+                            const uint32_t outputs, float in[NARROW_TWO][N2], float out[NARROW_TWO][N3])
+{
+	UNROLLED
+	for (uint32_t o = 0; o < outputs; o++) {
+		UNROLLED
+		for (uint32_t i = 0; i < count; i++)
+			out[i][o] = bias[o];
+		UNROLLED
+		for (uint32_t k = 0; k < inputs; k += 4) {
+			const struct float4 w = load_quad(weight + o * inputs + k);
+			UNROLLED
+			for (uint32_t i = 0; i < count; i++)
+				out[i][o] = fmaf(w.w, in[i][k + 3], fmaf(w.z, in[i][k + 2], fmaf(w.y, in[i][k + 1], fmaf(w.x, in[i][k], out[i][o]))));
+		}
+	}
+}
+
+struct narrow_tail {
+	float in[NARROW_TWO][N2], third[NARROW_TWO][N3], fourth[NARROW_TWO][N3], z[NARROW_TWO][N3];
+};
+
+/* From the second layer's outputs, down a column of `in`, to the logit. */
+ON_DEVICE void narrow_tail(const uint32_t count, const float *weights, const float *in, const uint32_t pitch,
+                           struct narrow_tail *tail)
+{
+	float wide[NARROW_TWO][N2];
+	UNROLLED
+	for (uint32_t k = 0; k < N2; k++)
+		UNROLLED
+		for (uint32_t i = 0; i < count; i++)
+			tail->in[i][k] = in[k * pitch + i * WARP];
+	narrow_layer(count, weights + NARROW_W3, weights + NARROW_B3, N2, N3, tail->in, tail->third);
+	UNROLLED
+	for (uint32_t k = 0; k < N3; k++)
+		UNROLLED
+		for (uint32_t i = 0; i < count; i++)
+			wide[i][k] = tail->third[i][k] = relu(tail->third[i][k]);
+	narrow_layer(count, weights + NARROW_W4, weights + NARROW_B4, N3, N4, wide, tail->fourth);
+	UNROLLED
+	for (uint32_t k = 0; k < N4; k++)
+		UNROLLED
+		for (uint32_t i = 0; i < count; i++)
+			wide[i][k] = tail->fourth[i][k] = relu(tail->fourth[i][k]);
+	narrow_layer(count, weights + NARROW_W5, weights + NARROW_B5, N4, 1, wide, tail->z);
+}
+
+/* ---- samples ---- */
+
+/* Rows [0, N0) of the tile: relu(user half + item half), zeros behind the `count` samples. `slots` has the users' and behind them the
+ * items'. */
+ON_DEVICE void narrow_load(const uint32_t samples, uint32_t lane, const struct tower_arguments *a, const uint32_t *slots,
+                           uint32_t count, float *units)
+{
+	enum { AT_ONCE = 8 };
+	ROLLED
+	for (uint32_t s = 0; s < samples; s += AT_ONCE) {
+		float user[2][AT_ONCE], item[2][AT_ONCE];
+		UNROLLED
+		for (uint32_t i = 0; i < AT_ONCE; i++) {
+			const float *const u = a->user_parts + (size_t)slots[s + i] * N0 + lane;
+			const float *const v = a->item_parts + (size_t)slots[samples + s + i] * N0 + lane;
+			user[0][i] = u[0];
+			user[1][i] = u[WARP];
+			item[0][i] = v[0];
+			item[1][i] = v[WARP];
+		}
+		UNROLLED
+		for (uint32_t half = 0; half < 2; half++) {
+			float of[AT_ONCE];
+			UNROLLED
+			for (uint32_t i = 0; i < AT_ONCE; i++)
+				of[i] = s + i < count ? relu(user[half][i] + item[half][i]) : 0.0f;
+			put_four(units, narrow_pitch(samples), s, half * WARP + lane, of);
+			put_four(units, narrow_pitch(samples), s + 4, half * WARP + lane, of + 4);
+		}
+	}
+}
+
+#endif
