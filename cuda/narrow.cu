@@ -304,10 +304,11 @@ ON_DEVICE void narrow_train(const uint32_t samples, const struct tower_arguments
 	const uint32_t begin = share_begin(tiles, BLOCKS, BLOCK), end = share_begin(tiles, BLOCKS, BLOCK + 1);
 	const float scale = loss_scale(a);
 	PER_THREAD(float, sums, SUMS);
+	PER_THREAD(double, loss, 1);
 	PER_THREAD(uint32_t, found, NARROW_TWO * FOUND);
 	EACH_THREAD(t) {
 		narrow_copy_weights(t, a, true, shared_floats() + LOSS_FLOATS);
-		losses[t] = 0.0;
+		OF_THREAD(loss, t)[0] = 0.0;
 		UNROLLED
 		for (uint32_t i = 0; i < SUMS; i++)
 			OF_THREAD(sums, t)[i] = 0.0f;
@@ -337,7 +338,7 @@ ON_DEVICE void narrow_train(const uint32_t samples, const struct tower_arguments
 			if (w.lane < samples)
 				forward_tail(samples, &w);
 		}
-		EACH_OF_TILE(t, w) losses[t] += narrow_loss(samples, a, &w, scale);
+		EACH_OF_TILE(t, w) OF_THREAD(loss, t)[0] += narrow_loss(samples, a, &w, scale);
 		EACH_OF_TILE(t, w) {
 			if (w.lane < samples)
 				back_tail(samples, &w);
@@ -355,7 +356,7 @@ ON_DEVICE void narrow_train(const uint32_t samples, const struct tower_arguments
 		}
 	}
 	float *const copies = shared_floats() + LOSS_FLOATS;
-	EACH_THREAD(t) {} /* until all warps are here */
+	EACH_THREAD(t) losses[t] = OF_THREAD(loss, t)[0];
 	EACH_THREAD(t) {
 		UNROLLED
 		for (uint32_t i = 0; i < SUMS; i++)
@@ -453,7 +454,8 @@ static bool fits(const struct backend_state *state, struct plan *plan, uint32_t 
 static bool choose_tile(const struct backend_state *state, struct plan *plan, uint32_t least, bool trains)
 {
 	const char *wanted = getenv("RECPIPE_NARROW_TILE");
-	if (wanted && fits(state, plan, (uint32_t)strtoul(wanted, NULL, 10), least, trains))
+	const uint32_t tile = wanted ? (uint32_t)strtoul(wanted, NULL, 10) : 0;
+	if ((tile == 32 || tile == (trains ? 8 : 64)) && fits(state, plan, tile, least, trains))
 		return true;
 	if (!trains)
 		return fits(state, plan, 64, 1, false) || fits(state, plan, 32, 1, false);
