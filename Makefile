@@ -198,7 +198,7 @@ instrumented := -O1 -fsanitize=thread
 
 # Fused multiply-adds by the processor: the library's cost forty times as much. As the CPU's sanitized kernels, those that
 # multiply have ASan alone.
-multiplying := adam exchange factors features history narrow plain products rows segment softmax tower
+multiplying := adam exchange factors features history narrow narrow_score plain products rows segment softmax tower
 $(multiplying:%=$(BUILD)/emulated/%.o): private emulated_flags = -mfma \
 	$(if $(filter 1,$(SANITIZE)),-fno-sanitize=undefined)
 

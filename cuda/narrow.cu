@@ -1,108 +1,7 @@
 /* The seed's tower by kernels of its own (narrow.h): tiles of 32 samples a warp, or of 8, where a batch has so few that
  * every multiprocessor gets some that way. A lane adds up its part of the gradient in registers over all tiles of its
  * warp; at the end the block adds up its warps, in order. */
-#include "narrow.h"
-
-#include <stdlib.h>
-
-/* Rows of a training warp's tile: outputs of each layer and, apart from them, derivatives of the later ones. */
-enum {
-	ROW_A0 = 0, ROW_A1 = ROW_A0 + N0, ROW_A2 = ROW_A1 + N1, ROW_D2 = ROW_A2 + N2, ROW_A3 = ROW_D2 + N2, ROW_D3 = ROW_A3 + N3,
-	ROW_D4 = ROW_D3 + N3, ROW_Z = ROW_D4 + N4, ROW_A4 = ROW_Z + 1, ROWS_TRAINING = ROW_A4 + N4,
-	ROWS_SCORING = N0,        /* outputs take the place of inputs */
-};
-
-/* A lane's sums, by layer; those of the last biases and the last weight; the two first biases. */
-enum { SUM_1 = 0, SUM_2 = 64, SUM_3 = 80, SUM_4 = 84, SUM_REST, SUM_B1, SUM_B2, SUMS };
-
-/* The gradient as lay_out_tower has it. */
-enum {
-	GRADIENT_1 = 0, GRADIENT_2 = GRADIENT_1 + N1 * (N0 + 1), GRADIENT_3 = GRADIENT_2 + N2 * (N1 + 1),
-	GRADIENT_4 = GRADIENT_3 + N3 * (N2 + 1), GRADIENT_5 = GRADIENT_4 + N4 * (N3 + 1), GRADIENT_FLOATS = GRADIENT_5 + N4 + 1,
-};
-
-/* What is looked up of a sample: the rows of its user and item, its weight. */
-enum { FOUND_USER, FOUND_ITEM, FOUND_WEIGHT, FOUND };
-
-enum { LOSS_FLOATS = THREADS * sizeof(double) / sizeof(float), NO_PLACE = UINT16_MAX, LOSS_SHARES = 16 };
-
-/* Floats of shared memory. */
-ON_BOTH uint32_t tile_floats(uint32_t samples, bool trains)
-{
-	return (trains ? ROWS_TRAINING : ROWS_SCORING) * narrow_pitch(samples) + FOUND * samples;
-}
-
-ON_BOTH uint32_t narrow_floats(uint32_t samples, bool trains)
-{
-	const uint32_t tiles = WARPS * tile_floats(samples, trains);
-	if (!trains)
-		return NARROW_FORWARD + tiles;
-	const uint32_t sums = WARPS * SUMS * WARP; /* in the place of everything but the losses */
-	return LOSS_FLOATS + (NARROW_WEIGHTS + tiles > sums ? NARROW_WEIGHTS + tiles : sums);
-}
-
-/* ---- tiles ---- */
-
-/* Where a warp's tile and weights are, and which samples it has. */
-struct narrow_warp {
-	const float *weights;
-	float *units;
-	uint32_t *found;
-	uint32_t lane, first, count;
-};
-
-/* Tiles of a block go round its warps. */
-ON_DEVICE struct narrow_warp narrow_warp(const uint32_t samples, const bool trains, uint32_t t, uint32_t tile, uint32_t end,
-                                         uint32_t tile_samples, uint32_t all)
-{
-	struct narrow_warp w;
-	w.weights = shared_floats() + (trains ? LOSS_FLOATS : 0);
-	w.units = shared_floats() + (trains ? LOSS_FLOATS + NARROW_WEIGHTS : NARROW_FORWARD) + t / WARP * tile_floats(samples, trains);
-	w.found = (uint32_t *)(void *)(w.units + (trains ? ROWS_TRAINING : ROWS_SCORING) * narrow_pitch(samples));
-	w.lane = t % WARP;
-	tile += t / WARP;
-	w.first = tile * tile_samples;
-	w.count = tile < end ? least_of(all - w.first, tile_samples) : 0;
-	return w;
-}
-
-/* Of this lane's samples, a warp apart. */
-ON_DEVICE void find_samples(const uint32_t samples, const struct tower_arguments *a, const struct narrow_warp w,
-                            uint32_t found[NARROW_TWO * FOUND])
-{
-	UNROLLED
-	for (uint32_t i = 0; i < (samples + WARP - 1) / WARP && w.count > 0; i++) {
-		const uint32_t sample = w.first + least_of(w.lane + i * WARP, w.count - 1);
-		uint32_t *const of = found + i * FOUND;
-		if (a->scores) {
-			of[FOUND_USER] = a->user_slots ? a->user_slots[sample] : sample / a->items_a_user;
-			of[FOUND_ITEM] = a->items ? a->items[sample] : a->first_item + sample % a->items_a_user;
-			of[FOUND_WEIGHT] = 0;
-		} else {
-			of[FOUND_USER] = a->batch.sides[SIDE_USER].slots[sample / a->group];
-			of[FOUND_ITEM] = a->batch.sides[SIDE_ITEM].slots[sample];
-			of[FOUND_WEIGHT] = bits_of_float(a->batch.weights[sample]);
-		}
-	}
-}
-
-ON_DEVICE void put_found(const uint32_t samples, const struct narrow_warp *w, const uint32_t found[NARROW_TWO * FOUND])
-{
-	UNROLLED
-	for (uint32_t i = 0; i < (samples + WARP - 1) / WARP; i++)
-		for (uint32_t f = 0; f < FOUND && w->lane < samples; f++)
-			w->found[f * samples + w->lane + i * WARP] = found[i * FOUND + f];
-}
-
-ON_DEVICE struct narrow_piece forward_1(const uint32_t samples)
-{
-	return narrow_piece(samples, samples == 64 ? 2 : 1, N0, N1, NARROW_T1_PITCH);
-}
-
-ON_DEVICE struct narrow_piece forward_2(const uint32_t samples)
-{
-	return narrow_piece(samples, samples == 64 ? 2 : 1, N1, N2, NARROW_T2_PITCH);
-}
+#include "narrow_tile.h"
 
 /* ---- gradients ---- */
 
@@ -270,7 +169,7 @@ ON_DEVICE double narrow_loss(const uint32_t samples, const struct tower_argument
 /* Through the first layer's ReLU, to rows of global memory. */
 ON_DEVICE void back_to_rows(const uint32_t samples, const struct tower_arguments *a, const struct narrow_warp *w)
 {
-	const struct narrow_piece p = narrow_piece(samples, samples == 32 ? 2 : 1, N1, N0, N0);
+	const struct narrow_piece p = narrow_piece(samples, samples == 32 ? 2 : 1, N1, N0, NARROW_W1_PITCH);
 	const uint32_t lane = w->lane, pitch = narrow_pitch(samples);
 	struct float4 sum[NARROW_UNITS][NARROW_QUADS];
 	narrow_product(p, lane, w->weights + NARROW_W1, NULL, w->units + ROW_A1 * pitch, sum);
@@ -345,7 +244,7 @@ ON_DEVICE void narrow_train(const uint32_t samples, const struct tower_arguments
 		}
 		EACH_OF_TILE(t, w) add_late_gradients(samples, &w, OF_THREAD(sums, t));
 		EACH_OF_TILE(t, w) {
-			const struct narrow_piece p = narrow_piece(samples, 1, N2, N1, N1);
+			const struct narrow_piece p = narrow_piece(samples, 1, N2, N1, NARROW_W2_PITCH);
 			struct float4 sum[NARROW_UNITS][NARROW_QUADS];
 			narrow_product(p, w.lane, w.weights + NARROW_W2, NULL, w.units + ROW_D2 * pitch, sum);
 			narrow_store(p, w.lane, true, sum, w.units + ROW_A1 * pitch);
@@ -383,108 +282,6 @@ KERNEL_OF_ONE(train_narrow_8, struct tower_arguments)
 	narrow_train(8, &a);
 }
 
-ON_DEVICE void narrow_score(const uint32_t samples, const struct tower_arguments *a)
-{
-	const uint32_t tiles = (a->pairs + samples - 1) / samples, pitch = narrow_pitch(samples);
-	const uint32_t begin = share_begin(tiles, BLOCKS, BLOCK), end = share_begin(tiles, BLOCKS, BLOCK + 1);
-	PER_THREAD(struct float4, sums, NARROW_UNITS * NARROW_QUADS);
-	PER_THREAD(uint32_t, found, NARROW_TWO * FOUND);
-	EACH_THREAD(t) {
-		narrow_copy_weights(t, a, false, shared_floats());
-		find_samples(samples, a, narrow_warp(samples, false, t, begin, end, samples, a->pairs), OF_THREAD(found, t));
-	}
-	ROLLED
-	for (uint32_t tile = begin; tile < end; tile += WARPS) {
-#define EACH_OF_SCORES(t, w) EACH_THREAD_OF_WARP(t) \
-		for (struct narrow_warp w = narrow_warp(samples, false, t, tile, end, samples, a->pairs), *is_##w = &w; is_##w; is_##w = NULL) \
-			if (w.count > 0)
-#define OF_LAYER(sums, t) ((struct float4 (*)[NARROW_QUADS])(void *)OF_THREAD(sums, t))
-		EACH_OF_SCORES(t, w) {
-			put_found(samples, &w, OF_THREAD(found, t));
-			find_samples(samples, a, narrow_warp(samples, false, t, tile + WARPS, end, samples, a->pairs), OF_THREAD(found, t));
-		}
-		EACH_OF_SCORES(t, w) narrow_load(samples, w.lane, a, w.found, w.count, w.units);
-		EACH_OF_SCORES(t, w)
-			narrow_product(forward_1(samples), w.lane, w.weights + NARROW_T1, w.weights + NARROW_B1, w.units, OF_LAYER(sums, t));
-		EACH_OF_SCORES(t, w) narrow_store(forward_1(samples), w.lane, false, OF_LAYER(sums, t), w.units);
-		EACH_OF_SCORES(t, w)
-			narrow_product(forward_2(samples), w.lane, w.weights + NARROW_T2, w.weights + NARROW_B2, w.units, OF_LAYER(sums, t));
-		EACH_OF_SCORES(t, w) narrow_store(forward_2(samples), w.lane, false, OF_LAYER(sums, t), w.units);
-		EACH_OF_SCORES(t, w) {
-			struct narrow_tail tail;
-			narrow_tail(samples / WARP, w.weights, w.units + w.lane, pitch, &tail);
-			UNROLLED
-			for (uint32_t i = 0; i < samples / WARP; i++)
-				if (w.lane + i * WARP < w.count)
-					a->scores[w.first + w.lane + i * WARP] = tail.z[i][0];
-		}
-	}
-}
-
-KERNEL_OF_TWO(score_narrow_32, struct tower_arguments)
-{
-	narrow_score(32, &a);
-}
-
-KERNEL_OF_ONE(score_narrow_64, struct tower_arguments)
-{
-	narrow_score(64, &a);
-}
-
-/* ---- plans ---- */
-
-static bool has_this_tower(const struct tower *tower)
-{
-	static const uint32_t outputs[NARROW_LAYERS] = {N1, N2, N3, N4, 1};
-	bool same = tower->width == N0 && tower->layer_count == NARROW_LAYERS;
-	for (uint32_t l = 0; same && l < NARROW_LAYERS; l++)
-		same = tower->layers[l].outputs == outputs[l];
-	return same;
-}
-
-/* Tiles of `samples`, if they fit: into shared memory, and whole groups into them. */
-static bool fits(const struct backend_state *state, struct plan *plan, uint32_t samples, uint32_t least, bool trains)
-{
-	plan->tile = samples;
-	plan->pitch = narrow_pitch(samples);
-	plan->shared_bytes = narrow_floats(samples, trains) * sizeof(float);
-	return least <= samples && plan->shared_bytes <= state->device.shared_limit;
-}
-
-static bool choose_tile(const struct backend_state *state, struct plan *plan, uint32_t least, bool trains)
-{
-	const char *wanted = getenv("RECPIPE_NARROW_TILE");
-	const uint32_t tile = wanted ? (uint32_t)strtoul(wanted, NULL, 10) : 0;
-	if ((tile == 32 || tile == (trains ? 8 : 64)) && fits(state, plan, tile, least, trains))
-		return true;
-	if (!trains)
-		return fits(state, plan, 64, 1, false) || fits(state, plan, 32, 1, false);
-	/* A warp takes as long for a tile of 32 as for some of 8: those are for batches that leave most warps without one. */
-	const uint32_t few = 32 * WARPS / 2 * state->device.processors;
-	return (state->samples_max < few && fits(state, plan, 8, least, true)) || fits(state, plan, 32, least, true) ||
-	       fits(state, plan, 8, least, true);
-}
-
-int cuda_plan_narrow(struct backend_state *state, struct plan *plan, bool trains, struct error *error)
-{
-	const uint32_t least = trains && state->options.loss != LOSS_BINARY ? state->group : 1;
-	if (state->options.precision != PRECISION_FP32 || !has_this_tower(&state->tower) ||
-	    (trains && state->options.optimizer.dropout > 0.0))
-		return 0;
-	memset(plan, 0, sizeof *plan);
-	if (!choose_tile(state, plan, least, trains))
-		return 0;
-	plan->narrow = true;
-	plan->blocks = state->device.processors * (trains || plan->tile == 64 ? 1 : 2);
-	if (!trains)
-		return 1;
-	plan->blocks = blocks_for(state->samples_max, plan->tile / least * least, plan->blocks < GRID_MAX ? plan->blocks : (uint32_t)GRID_MAX);
-	plan->gradient_floats = GRADIENT_FLOATS;
-	plan->partials = (float *)device_alloc(&state->device, plan->blocks * (size_t)GRADIENT_FLOATS, sizeof(float),
-	                                       "the gradient of the layers", error);
-	return plan->partials ? 1 : -1;
-}
-
 void cuda_train_narrow(struct backend_state *state, const struct tower_arguments *of)
 {
 	struct tower_arguments a = *of;
@@ -494,14 +291,4 @@ void cuda_train_narrow(struct backend_state *state, const struct tower_arguments
 		LAUNCH(&state->device, STREAM_WORK, train_narrow_32, a.plan.blocks, a.plan.shared_bytes, a);
 	else
 		LAUNCH(&state->device, STREAM_WORK, train_narrow_8, a.plan.blocks, a.plan.shared_bytes, a);
-}
-
-void cuda_score_narrow(struct backend_state *state, const struct tower_arguments *of)
-{
-	const struct tower_arguments a = *of;
-	const uint32_t blocks = blocks_for(a.pairs, a.plan.tile, a.plan.blocks);
-	if (a.plan.tile == 32)
-		LAUNCH(&state->device, STREAM_WORK, score_narrow_32, blocks, a.plan.shared_bytes, a);
-	else
-		LAUNCH(&state->device, STREAM_WORK, score_narrow_64, blocks, a.plan.shared_bytes, a);
 }

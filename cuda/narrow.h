@@ -15,7 +15,7 @@ enum { NARROW_LAYERS = 5, N0 = 64, N1 = 32, N2 = 16, N3 = 8, N4 = 4 };
 
 /* Copies of the weights, by input (T) or by output; biases; ones. */
 enum {
-	NARROW_T1_PITCH = N1 + 4, NARROW_T2_PITCH = N2 + 4, /* such that copying one turned has no conflicts */
+	NARROW_T1_PITCH = N1 + 4, NARROW_T2_PITCH = N2 + 4, NARROW_W1_PITCH = N0 + 8, NARROW_W2_PITCH = N1 + 8,
 	NARROW_T1 = 0,
 	NARROW_T2 = NARROW_T1 + N0 * NARROW_T1_PITCH,
 	NARROW_W3 = NARROW_T2 + N1 * NARROW_T2_PITCH,
@@ -28,8 +28,8 @@ enum {
 	NARROW_B5 = NARROW_B4 + N4,
 	NARROW_FORWARD = NARROW_B5 + 4, /* what scoring needs */
 	NARROW_W1 = NARROW_FORWARD,
-	NARROW_W2 = NARROW_W1 + N1 * N0,
-	NARROW_ONES = NARROW_W2 + N2 * N1,
+	NARROW_W2 = NARROW_W1 + N1 * NARROW_W1_PITCH,
+	NARROW_ONES = NARROW_W2 + N2 * NARROW_W2_PITCH,
 	NARROW_WEIGHTS = NARROW_ONES + WARP,
 };
 
@@ -40,43 +40,76 @@ ON_BOTH uint32_t narrow_pitch(uint32_t samples)
 
 /* ---- weights ---- */
 
-/* Rows as they are. */
-ON_DEVICE void narrow_copy(uint32_t t, const float *from, uint32_t stride, const uint32_t columns, const uint32_t count,
-                           float *to)
+/* A warp takes four outputs by eight inputs at once: so neither copy has conflicts. */
+struct narrow_place {
+	uint32_t o, k;
+};
+
+ON_DEVICE struct narrow_place narrow_place(uint32_t t, uint32_t i, const uint32_t outputs)
 {
-	for (uint32_t i = t; i < count; i += THREADS)
-		to[i] = from[(size_t)(i / columns) * stride + i % columns];
+	const uint32_t patch = t / WARP + i * WARPS, across = outputs / 4;
+	const struct narrow_place place = {patch % across * 4 + t % 4, patch / across * 8 + t % WARP / 4};
+	return place;
 }
 
-/* to[k][o] = from[o][k]: eight k and four o a warp. */
-ON_DEVICE void narrow_turn(uint32_t t, const float *from, uint32_t stride, const uint32_t outputs, const uint32_t inputs,
-                           const uint32_t pitch, float *to)
-{
-	for (uint32_t i = t / WARP; i < outputs / 4 * (inputs / 8); i += WARPS) {
-		const uint32_t o = i % (outputs / 4) * 4 + t % 4, k = i / (outputs / 4) * 8 + t % WARP / 4;
-		to[k * pitch + o] = from[(size_t)o * stride + k];
-	}
-}
-
-ON_DEVICE void narrow_copy_weights(uint32_t t, const struct tower_arguments *a, const bool trains, float *to)
+/* Number i of what lies behind NARROW_W3. */
+ON_DEVICE const float *narrow_rest(const struct tower_arguments *a, uint32_t i)
 {
 	const struct layer *l = a->tower.layers;
-	const float *const values = a->values;
-	narrow_turn(t, values + l[0].weight, l[0].stride, N1, N0, NARROW_T1_PITCH, to + NARROW_T1);
-	narrow_turn(t, values + l[1].weight, l[1].stride, N2, N1, NARROW_T2_PITCH, to + NARROW_T2);
-	narrow_copy(t, values + l[2].weight, l[2].stride, N2, N3 * N2, to + NARROW_W3);
-	narrow_copy(t, values + l[3].weight, l[3].stride, N3, N4 * N3, to + NARROW_W4);
-	narrow_copy(t, values + l[4].weight, l[4].stride, N4, N4, to + NARROW_W5);
-	narrow_copy(t, values + l[0].bias, 0, N1, N1, to + NARROW_B1);
-	narrow_copy(t, values + l[1].bias, 0, N2, N2, to + NARROW_B2);
-	narrow_copy(t, values + l[2].bias, 0, N3, N3, to + NARROW_B3);
-	narrow_copy(t, values + l[3].bias, 0, N4, N4, to + NARROW_B4);
-	narrow_copy(t, values + l[4].bias, 0, 1, 1, to + NARROW_B5);
-	if (!trains)
-		return;
-	narrow_copy(t, values + l[0].weight, l[0].stride, N0, N1 * N0, to + NARROW_W1);
-	narrow_copy(t, values + l[1].weight, l[1].stride, N1, N2 * N1, to + NARROW_W2);
-	if (t < WARP)
+	if (i < N3 * N2)
+		return a->values + l[2].weight + (size_t)(i / N2) * l[2].stride + i % N2;
+	i -= N3 * N2;
+	if (i < N4 * N3)
+		return a->values + l[3].weight + (size_t)(i / N3) * l[3].stride + i % N3;
+	i -= N4 * N3;
+	if (i < N4)
+		return a->values + l[4].weight + i;
+	i -= N4;
+	if (i < N1)
+		return a->values + l[0].bias + i;
+	i -= N1;
+	if (i < N2)
+		return a->values + l[1].bias + i;
+	i -= N2;
+	if (i < N3)
+		return a->values + l[2].bias + i;
+	return i - N3 < N4 ? a->values + l[3].bias + i - N3 : a->values + l[4].bias;
+}
+
+/* Everything is loaded before anything is stored. */
+ON_DEVICE void narrow_copy_weights(uint32_t t, const struct tower_arguments *a, const bool trains, float *to)
+{
+	enum { FIRST = N1 * N0 / THREADS, SECOND = N2 * N1 / THREADS, REST = NARROW_B5 + 1 - NARROW_W3 };
+	const struct layer *l = a->tower.layers;
+	float first[FIRST], second[SECOND];
+	UNROLLED
+	for (uint32_t i = 0; i < FIRST; i++) {
+		const struct narrow_place p = narrow_place(t, i, N1);
+		first[i] = a->values[l[0].weight + (size_t)p.o * l[0].stride + p.k];
+	}
+	UNROLLED
+	for (uint32_t i = 0; i < SECOND; i++) {
+		const struct narrow_place p = narrow_place(t, i, N2);
+		second[i] = a->values[l[1].weight + (size_t)p.o * l[1].stride + p.k];
+	}
+	const float rest = t < REST ? *narrow_rest(a, t) : 0.0f;
+	UNROLLED
+	for (uint32_t i = 0; i < FIRST; i++) {
+		const struct narrow_place p = narrow_place(t, i, N1);
+		to[NARROW_T1 + p.k * NARROW_T1_PITCH + p.o] = first[i];
+		if (trains)
+			to[NARROW_W1 + p.o * NARROW_W1_PITCH + p.k] = first[i];
+	}
+	UNROLLED
+	for (uint32_t i = 0; i < SECOND; i++) {
+		const struct narrow_place p = narrow_place(t, i, N2);
+		to[NARROW_T2 + p.k * NARROW_T2_PITCH + p.o] = second[i];
+		if (trains)
+			to[NARROW_W2 + p.o * NARROW_W2_PITCH + p.k] = second[i];
+	}
+	if (t < REST)
+		to[NARROW_W3 + t] = rest;
+	if (trains && t < WARP)
 		to[NARROW_ONES + t] = 1.0f;
 }
 
