@@ -5,24 +5,20 @@
 
 /* ---- gradients ---- */
 
-/* sums[i][j] += sum over the samples of z[i] x[j], rows that lie `z_step` and `x_step` apart. */
-ON_DEVICE void add_outer(const uint32_t samples, const uint32_t outputs, const uint32_t inputs, const float *z,
-                         const uint32_t z_step, const float *x, const uint32_t x_step, float *sums)
+/* sums[i][j] += z[i] x[j], summed over four samples, of rows that lie `z_step` and `x_step` floats apart. */
+ON_DEVICE void add_outer(const uint32_t outputs, const uint32_t inputs, const float *z, const uint32_t z_step,
+                         const float *x, const uint32_t x_step, float *sums)
 {
-	const uint32_t pitch = narrow_pitch(samples);
-	ROLLED
-	for (uint32_t s = 0; s < samples; s += 4) {
-		struct float4 of[8];
+	struct float4 of[8];
+	UNROLLED
+	for (uint32_t i = 0; i < outputs; i++)
+		of[i] = load_quad(z + i * z_step);
+	UNROLLED
+	for (uint32_t j = 0; j < inputs; j++) {
+		const struct float4 by = load_quad(x + j * x_step);
 		UNROLLED
 		for (uint32_t i = 0; i < outputs; i++)
-			of[i] = load_quad(z + i * z_step * pitch + s);
-		UNROLLED
-		for (uint32_t j = 0; j < inputs; j++) {
-			const struct float4 by = load_quad(x + j * x_step * pitch + s);
-			UNROLLED
-			for (uint32_t i = 0; i < outputs; i++)
-				sums[i * inputs + j] = add_products(sums[i * inputs + j], of[i], by);
-		}
+			sums[i * inputs + j] = add_products(sums[i * inputs + j], of[i], by);
 	}
 }
 
@@ -41,14 +37,18 @@ ON_DEVICE float row_sum(const uint32_t samples, const float *row)
 ON_DEVICE void add_late_gradients(const uint32_t samples, const struct narrow_warp *w, float *sums)
 {
 	const uint32_t lane = w->lane, pitch = narrow_pitch(samples);
-	float *const rows = w->units;
-	add_outer(samples, 4, 4, rows + (ROW_D2 + lane / 8) * pitch, 4, rows + (ROW_A1 + lane % 8) * pitch, 8, sums + SUM_2);
-	add_outer(samples, 1, 4, rows + (ROW_D3 + lane / 4) * pitch, 0, rows + (ROW_A2 + lane % 4) * pitch, 4, sums + SUM_3);
-	add_outer(samples, 1, 1, rows + (ROW_D4 + lane / 8) * pitch, 0, rows + (ROW_A3 + lane % 8) * pitch, 0, sums + SUM_4);
+	const float *const rows = w->units;
 	/* Biases are products with ones, the last weight's gradients with z. */
-	const bool of_weight = lane >= ROW_A4 - ROW_D3;
-	const uint32_t row = least_of(ROW_D3 + lane, ROWS_TRAINING - 1);
-	add_outer(samples, 1, 1, rows + row * pitch, 0, of_weight ? rows + ROW_Z * pitch : w->weights + NARROW_ONES, 0, sums + SUM_REST);
+	const float *const last = rows + least_of(ROW_D3 + lane, ROWS_TRAINING - 1) * pitch;
+	const float *const by = lane >= ROW_A4 - ROW_D3 ? rows + ROW_Z * pitch : w->weights + NARROW_ONES;
+	ROLLED
+	for (uint32_t s = 0; s < samples; s += 4) {
+		add_outer(4, 4, rows + (ROW_D2 + lane / 8) * pitch + s, 4 * pitch, rows + (ROW_A1 + lane % 8) * pitch + s, 8 * pitch,
+		          sums + SUM_2);
+		add_outer(1, 4, rows + (ROW_D3 + lane / 4) * pitch + s, 0, rows + (ROW_A2 + lane % 4) * pitch + s, 4 * pitch, sums + SUM_3);
+		add_outer(1, 1, rows + (ROW_D4 + lane / 8) * pitch + s, 0, rows + (ROW_A3 + lane % 8) * pitch + s, 0, sums + SUM_4);
+		add_outer(1, 1, last + s, 0, by + s, 0, sums + SUM_REST);
+	}
 	/* Half of the samples each. */
 	sums[SUM_B2] += row_sum(samples / 2, rows + (ROW_D2 + lane % N2) * pitch + lane / N2 * (samples / 2));
 }
@@ -56,7 +56,10 @@ ON_DEVICE void add_late_gradients(const uint32_t samples, const struct narrow_wa
 ON_DEVICE void add_first_gradient(const uint32_t samples, const struct narrow_warp *w, float *sums)
 {
 	const uint32_t lane = w->lane, pitch = narrow_pitch(samples);
-	add_outer(samples, 8, 8, w->units + (ROW_A1 + lane / 8) * pitch, 4, w->units + (ROW_A0 + lane % 8) * pitch, 8, sums + SUM_1);
+	const float *const z = w->units + (ROW_A1 + lane / 8) * pitch, *const x = w->units + (ROW_A0 + lane % 8) * pitch;
+	ROLLED
+	for (uint32_t s = 0; s < samples; s += 4)
+		add_outer(8, 8, z + s, 4 * pitch, x + s, 8 * pitch, sums + SUM_1);
 	sums[SUM_B1] += row_sum(samples, w->units + (ROW_A1 + lane) * pitch);
 }
 
@@ -65,7 +68,7 @@ ON_DEVICE uint32_t gradient_place(uint32_t sum, uint32_t lane)
 {
 	const uint32_t by = sum - SUM_2;
 	if (sum < SUM_2)
-		return GRADIENT_1 + (lane / 8 + sum / 8 * 4) * N0 + lane % 8 + sum % 8 * 8;
+		return GRADIENT_1 + (lane / 8 + sum / 8 * 4) * N0 + narrow_unit_of_row(lane % 8 + sum % 8 * 8);
 	if (sum < SUM_3)
 		return GRADIENT_2 + (lane / 8 + by / 4 * 4) * N1 + lane % 8 + by % 4 * 8;
 	if (sum < SUM_4)
@@ -181,7 +184,7 @@ ON_DEVICE void back_to_rows(const uint32_t samples, const struct tower_arguments
 			float four[4][4];
 			UNROLLED
 			for (uint32_t i = 0; i < 4; i++) {
-				const struct float4 m = where_positive_quad(load_quad(w->units + (ROW_A0 + row + i) * pitch + s), sum[u + i][q]);
+				const struct float4 m = where_positive_quad(load_quad(w->units + (ROW_A0 + narrow_row_of_unit(row + i)) * pitch + s), sum[u + i][q]);
 				four[0][i] = m.x;
 				four[1][i] = m.y;
 				four[2][i] = m.z;
@@ -222,7 +225,7 @@ ON_DEVICE void narrow_train(const uint32_t samples, const struct tower_arguments
 			put_found(samples, &w, OF_THREAD(found, t));
 			find_samples(samples, a, narrow_warp(samples, true, t, tile + WARPS, end, a->tile_samples, all), OF_THREAD(found, t));
 		}
-		EACH_OF_TILE(t, w) narrow_load(samples, w.lane, a, w.found, w.count, w.units + ROW_A0 * pitch);
+		EACH_OF_TILE(t, w) narrow_load(samples, w.lane, a, w.found, w.units + ROW_A0 * pitch);
 		EACH_OF_TILE(t, w) {
 			struct float4 sum[NARROW_UNITS][NARROW_QUADS];
 			narrow_product(forward_1(samples), w.lane, w.weights + NARROW_T1, w.weights + NARROW_B1, w.units + ROW_A0 * pitch, sum);

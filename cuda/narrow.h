@@ -172,7 +172,7 @@ ON_DEVICE void narrow_load_weights(const struct narrow_piece p, uint32_t lane, c
 	}
 }
 
-/* `bias` NULL: zeros. */
+/* `bias` NULL: zeros. N0 terms are the first layer's outputs, whose rows are those of narrow_load. */
 ON_DEVICE void narrow_product(const struct narrow_piece p, uint32_t lane, const float *weights, const float *bias,
                               const float *in, struct float4 sum[NARROW_UNITS][NARROW_QUADS])
 {
@@ -182,20 +182,23 @@ ON_DEVICE void narrow_product(const struct narrow_piece p, uint32_t lane, const 
 		UNROLLED
 		for (uint32_t q = 0; q < p.quads; q++)
 			sum[u][q] = same_quad(bias ? bias[narrow_row(p, lane, u)] : 0.0f);
-	UNROLLED_FOUR
-	for (uint32_t k = 0; k < p.terms; k++) {
-		struct float4 x[NARROW_QUADS];
-		float w[NARROW_UNITS];
-		narrow_load_weights(p, lane, weights + k * p.weight_pitch, w);
+	ROLLED
+	for (uint32_t fours = 0; fours < p.terms / 4; fours++)
 		UNROLLED
-		for (uint32_t q = 0; q < p.quads; q++)
-			x[q] = load_quad(in + k * pitch + narrow_sample(p, lane, q));
-		UNROLLED
-		for (uint32_t u = 0; u < p.units; u++)
+		for (uint32_t i = 0; i < 4; i++) {
+			const uint32_t k = fours * 4 + i, row = p.terms == N0 ? i * (N0 / 4) + fours : k;
+			struct float4 x[NARROW_QUADS];
+			float w[NARROW_UNITS];
+			narrow_load_weights(p, lane, weights + k * p.weight_pitch, w);
 			UNROLLED
 			for (uint32_t q = 0; q < p.quads; q++)
-				add_product(&sum[u][q], w[u], x[q]);
-	}
+				x[q] = load_quad(in + row * pitch + narrow_sample(p, lane, q));
+			UNROLLED
+			for (uint32_t u = 0; u < p.units; u++)
+				UNROLLED
+				for (uint32_t q = 0; q < p.quads; q++)
+					add_product(&sum[u][q], w[u], x[q]);
+		}
 }
 
 ON_DEVICE float where_positive(float by, float value)
@@ -279,32 +282,50 @@ ON_DEVICE void narrow_tail(const uint32_t count, const float *weights, const flo
 
 /* ---- samples ---- */
 
-/* Rows [0, N0) of the tile: relu(user half + item half), zeros behind the `count` samples. `slots` has the users' and behind them the
- * items'. */
-ON_DEVICE void narrow_load(const uint32_t samples, uint32_t lane, const struct tower_arguments *a, const uint32_t *slots,
-                           uint32_t count, float *units)
+/* Where unit n of the first layer's output is in a tile: four units that a lane reads at once are far apart there, and
+ * those of its neighbours side by side. And which unit is there. */
+ON_DEVICE uint32_t narrow_row_of_unit(uint32_t n)
 {
-	enum { AT_ONCE = 8 };
+	return n % 4 * (N0 / 4) + n / 4;
+}
+
+ON_DEVICE uint32_t narrow_unit_of_row(uint32_t row)
+{
+	return row % (N0 / 4) * 4 + row / (N0 / 4);
+}
+
+/* relu(user half + item half): half a warp takes a sample, for four of them at a time. `found` has the users' rows and
+ * behind them the items'. */
+ON_DEVICE void narrow_load(const uint32_t samples, uint32_t lane, const struct tower_arguments *a, const uint32_t *found,
+                           float *units)
+{
+	enum { HALF = WARP / 2, TURNS = 2 };
+	const uint32_t turns = samples > 8 ? TURNS : 1, n = lane % HALF * 4;
 	ROLLED
-	for (uint32_t s = 0; s < samples; s += AT_ONCE) {
-		float user[2][AT_ONCE], item[2][AT_ONCE];
+	for (uint32_t first = lane / HALF * 4; first < samples; first += turns * 8) {
+		struct float4 of[TURNS][4], item[TURNS][4];
 		UNROLLED
-		for (uint32_t i = 0; i < AT_ONCE; i++) {
-			const float *const u = a->user_parts + (size_t)slots[s + i] * N0 + lane;
-			const float *const v = a->item_parts + (size_t)slots[samples + s + i] * N0 + lane;
-			user[0][i] = u[0];
-			user[1][i] = u[WARP];
-			item[0][i] = v[0];
-			item[1][i] = v[WARP];
-		}
-		UNROLLED
-		for (uint32_t half = 0; half < 2; half++) {
-			float of[AT_ONCE];
+		for (uint32_t turn = 0; turn < turns; turn++)
 			UNROLLED
-			for (uint32_t i = 0; i < AT_ONCE; i++)
-				of[i] = s + i < count ? relu(user[half][i] + item[half][i]) : 0.0f;
-			put_four(units, narrow_pitch(samples), s, half * WARP + lane, of);
-			put_four(units, narrow_pitch(samples), s + 4, half * WARP + lane, of + 4);
+			for (uint32_t i = 0; i < 4; i++) {
+				const uint32_t s = first + turn * 8 + i;
+				of[turn][i] = load_quad(a->user_parts + (size_t)found[s] * N0 + n);
+				item[turn][i] = load_quad(a->item_parts + (size_t)found[samples + s] * N0 + n);
+			}
+		UNROLLED
+		for (uint32_t turn = 0; turn < turns; turn++) {
+			float *const to = units + lane % HALF * narrow_pitch(samples) + first + turn * 8;
+			float rows[4][4];
+			UNROLLED
+			for (uint32_t i = 0; i < 4; i++) {
+				rows[0][i] = relu(of[turn][i].x + item[turn][i].x);
+				rows[1][i] = relu(of[turn][i].y + item[turn][i].y);
+				rows[2][i] = relu(of[turn][i].z + item[turn][i].z);
+				rows[3][i] = relu(of[turn][i].w + item[turn][i].w);
+			}
+			UNROLLED
+			for (uint32_t i = 0; i < 4; i++)
+				put_four(to, narrow_pitch(samples), 0, i * (N0 / 4), rows[i]);
 		}
 	}
 }

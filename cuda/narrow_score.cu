@@ -21,7 +21,7 @@ ON_DEVICE void narrow_score(const uint32_t samples, const struct tower_arguments
 			put_found(samples, &w, OF_THREAD(found, t));
 			find_samples(samples, a, narrow_warp(samples, false, t, tile + WARPS, end, samples, a->pairs), OF_THREAD(found, t));
 		}
-		EACH_OF_SCORES(t, w) narrow_load(samples, w.lane, a, w.found, w.count, w.units);
+		EACH_OF_SCORES(t, w) narrow_load(samples, w.lane, a, w.found, w.units);
 		EACH_OF_SCORES(t, w)
 			narrow_product(forward_1(samples), w.lane, w.weights + NARROW_T1, w.weights + NARROW_B1, w.units, OF_LAYER(sums, t));
 		EACH_OF_SCORES(t, w) narrow_store(forward_1(samples), w.lane, false, OF_LAYER(sums, t), w.units);
