@@ -172,32 +172,45 @@ ON_DEVICE void narrow_load_weights(const struct narrow_piece p, uint32_t lane, c
 	}
 }
 
-/* `bias` NULL: zeros. N0 terms are the first layer's outputs, whose rows are those of narrow_load. */
+/* Of one term. */
+struct narrow_operands {
+	struct float4 x[NARROW_QUADS];
+	float w[NARROW_UNITS];
+};
+
+/* Term `fours` * 4 + `i`. N0 terms are the first layer's outputs, whose rows are those of narrow_load. */
+ON_DEVICE void narrow_operands(const struct narrow_piece p, uint32_t lane, const float *weights, const float *in,
+                               uint32_t fours, const uint32_t i, struct narrow_operands *of)
+{
+	const uint32_t row = p.terms == N0 ? i * (N0 / 4) + fours : fours * 4 + i;
+	narrow_load_weights(p, lane, weights + (fours * 4 + i) * p.weight_pitch, of->w);
+	UNROLLED
+	for (uint32_t q = 0; q < p.quads; q++)
+		of->x[q] = load_quad(in + row * narrow_pitch(p.samples) + narrow_sample(p, lane, q));
+}
+
+/* `bias` NULL: zeros. A term's operands are on their way while the one before it is added. */
 ON_DEVICE void narrow_product(const struct narrow_piece p, uint32_t lane, const float *weights, const float *bias,
                               const float *in, struct float4 sum[NARROW_UNITS][NARROW_QUADS])
 {
-	const uint32_t pitch = narrow_pitch(p.samples);
+	struct narrow_operands of[2];
 	UNROLLED
 	for (uint32_t u = 0; u < p.units; u++)
 		UNROLLED
 		for (uint32_t q = 0; q < p.quads; q++)
 			sum[u][q] = same_quad(bias ? bias[narrow_row(p, lane, u)] : 0.0f);
+	narrow_operands(p, lane, weights, in, 0, 0, &of[0]);
 	ROLLED
 	for (uint32_t fours = 0; fours < p.terms / 4; fours++)
 		UNROLLED
 		for (uint32_t i = 0; i < 4; i++) {
-			const uint32_t k = fours * 4 + i, row = p.terms == N0 ? i * (N0 / 4) + fours : k;
-			struct float4 x[NARROW_QUADS];
-			float w[NARROW_UNITS];
-			narrow_load_weights(p, lane, weights + k * p.weight_pitch, w);
-			UNROLLED
-			for (uint32_t q = 0; q < p.quads; q++)
-				x[q] = load_quad(in + row * pitch + narrow_sample(p, lane, q));
+			const uint32_t next = i < 3 ? fours : (fours + 1) % (p.terms / 4); /* behind the last one any that there is */
+			narrow_operands(p, lane, weights, in, next, (i + 1) % 4, &of[(i + 1) % 2]);
 			UNROLLED
 			for (uint32_t u = 0; u < p.units; u++)
 				UNROLLED
 				for (uint32_t q = 0; q < p.quads; q++)
-					add_product(&sum[u][q], w[u], x[q]);
+					add_product(&sum[u][q], of[i % 2].w[u], of[i % 2].x[q]);
 		}
 }
 
@@ -301,6 +314,7 @@ ON_DEVICE void narrow_load(const uint32_t samples, uint32_t lane, const struct t
 {
 	enum { HALF = WARP / 2, TURNS = 2 };
 	const uint32_t turns = samples > 8 ? TURNS : 1, n = lane % HALF * 4;
+	const float *const users = a->user_parts + n, *const items = a->item_parts + n;
 	ROLLED
 	for (uint32_t first = lane / HALF * 4; first < samples; first += turns * 8) {
 		struct float4 of[TURNS][4], item[TURNS][4];
@@ -309,8 +323,8 @@ ON_DEVICE void narrow_load(const uint32_t samples, uint32_t lane, const struct t
 			UNROLLED
 			for (uint32_t i = 0; i < 4; i++) {
 				const uint32_t s = first + turn * 8 + i;
-				of[turn][i] = load_quad(a->user_parts + (size_t)found[s] * N0 + n);
-				item[turn][i] = load_quad(a->item_parts + (size_t)found[samples + s] * N0 + n);
+				of[turn][i] = load_quad(users + (size_t)found[s] * N0);
+				item[turn][i] = load_quad(items + (size_t)found[samples + s] * N0);
 			}
 		UNROLLED
 		for (uint32_t turn = 0; turn < turns; turn++) {
