@@ -49,7 +49,6 @@ enum { THREADS = 256, WARP = 32, WARPS = THREADS / WARP };
 #define OF_LANE(l) 0
 enum { WARP_LANES = 1 };
 #define UNROLLED _Pragma("unroll")
-#define UNROLLED_FOUR _Pragma("unroll 4")
 #define ROLLED _Pragma("unroll 1")
 #define BLOCK ((uint32_t)blockIdx.x)
 #define BLOCKS ((uint32_t)gridDim.x)
@@ -131,7 +130,6 @@ extern struct emulated emulated;
 #define OF_LANE(l) (l)
 enum { WARP_LANES = WARP };
 #define UNROLLED
-#define UNROLLED_FOUR
 #define ROLLED
 #define BLOCK (emulated.block)
 #define BLOCKS (emulated.blocks)

@@ -199,6 +199,11 @@ ON_DEVICE void back_to_rows(const uint32_t samples, const struct tower_arguments
 
 /* ---- kernels ---- */
 
+/* A phase of those warps that have a tile, with it. */
+#define EACH_OF_TILE(t, w) EACH_THREAD_OF_WARP(t) \
+	for (struct narrow_warp w = narrow_warp(samples, true, t, tile, end, a->tile_samples, all), *is_##w = &w; is_##w; is_##w = NULL) \
+		if (w.count > 0)
+
 ON_DEVICE void narrow_train(const uint32_t samples, const struct tower_arguments *a)
 {
 	double *const losses = (double *)(void *)shared_floats();
@@ -209,18 +214,16 @@ ON_DEVICE void narrow_train(const uint32_t samples, const struct tower_arguments
 	PER_THREAD(double, loss, 1);
 	PER_THREAD(uint32_t, found, NARROW_TWO * FOUND);
 	EACH_THREAD(t) {
-		narrow_copy_weights(t, a, true, shared_floats() + LOSS_FLOATS);
+		const struct narrow_weights weights = narrow_read_weights(t, a);
+		find_samples(samples, a, narrow_warp(samples, true, t, begin, end, a->tile_samples, all), OF_THREAD(found, t));
 		OF_THREAD(loss, t)[0] = 0.0;
 		UNROLLED
 		for (uint32_t i = 0; i < SUMS; i++)
 			OF_THREAD(sums, t)[i] = 0.0f;
-		find_samples(samples, a, narrow_warp(samples, true, t, begin, end, a->tile_samples, all), OF_THREAD(found, t));
+		narrow_put_weights(t, &weights, true, shared_floats() + LOSS_FLOATS);
 	}
 	ROLLED
 	for (uint32_t tile = begin; tile < end; tile += WARPS) {
-#define EACH_OF_TILE(t, w) EACH_THREAD_OF_WARP(t) \
-		for (struct narrow_warp w = narrow_warp(samples, true, t, tile, end, a->tile_samples, all), *is_##w = &w; is_##w; is_##w = NULL) \
-			if (w.count > 0)
 		EACH_OF_TILE(t, w) {
 			put_found(samples, &w, OF_THREAD(found, t));
 			find_samples(samples, a, narrow_warp(samples, true, t, tile + WARPS, end, a->tile_samples, all), OF_THREAD(found, t));

@@ -76,39 +76,48 @@ ON_DEVICE const float *narrow_rest(const struct tower_arguments *a, uint32_t i)
 	return i - N3 < N4 ? a->values + l[3].bias + i - N3 : a->values + l[4].bias;
 }
 
-/* Everything is loaded before anything is stored. */
-ON_DEVICE void narrow_copy_weights(uint32_t t, const struct tower_arguments *a, const bool trains, float *to)
+/* A thread's part of the weights, between global and shared memory. */
+enum { NARROW_FIRST = N1 * N0 / THREADS, NARROW_SECOND = N2 * N1 / THREADS, NARROW_REST = NARROW_B5 + 1 - NARROW_W3 };
+struct narrow_weights {
+	float first[NARROW_FIRST], second[NARROW_SECOND], rest;
+};
+
+ON_DEVICE struct narrow_weights narrow_read_weights(uint32_t t, const struct tower_arguments *a)
 {
-	enum { FIRST = N1 * N0 / THREADS, SECOND = N2 * N1 / THREADS, REST = NARROW_B5 + 1 - NARROW_W3 };
 	const struct layer *l = a->tower.layers;
-	float first[FIRST], second[SECOND];
+	struct narrow_weights w;
 	UNROLLED
-	for (uint32_t i = 0; i < FIRST; i++) {
+	for (uint32_t i = 0; i < NARROW_FIRST; i++) {
 		const struct narrow_place p = narrow_place(t, i, N1);
-		first[i] = a->values[l[0].weight + (size_t)p.o * l[0].stride + p.k];
+		w.first[i] = a->values[l[0].weight + (size_t)p.o * l[0].stride + p.k];
 	}
 	UNROLLED
-	for (uint32_t i = 0; i < SECOND; i++) {
+	for (uint32_t i = 0; i < NARROW_SECOND; i++) {
 		const struct narrow_place p = narrow_place(t, i, N2);
-		second[i] = a->values[l[1].weight + (size_t)p.o * l[1].stride + p.k];
+		w.second[i] = a->values[l[1].weight + (size_t)p.o * l[1].stride + p.k];
 	}
-	const float rest = t < REST ? *narrow_rest(a, t) : 0.0f;
+	w.rest = t < NARROW_REST ? *narrow_rest(a, t) : 0.0f;
+	return w;
+}
+
+ON_DEVICE void narrow_put_weights(uint32_t t, const struct narrow_weights *w, const bool trains, float *to)
+{
 	UNROLLED
-	for (uint32_t i = 0; i < FIRST; i++) {
+	for (uint32_t i = 0; i < NARROW_FIRST; i++) {
 		const struct narrow_place p = narrow_place(t, i, N1);
-		to[NARROW_T1 + p.k * NARROW_T1_PITCH + p.o] = first[i];
+		to[NARROW_T1 + p.k * NARROW_T1_PITCH + p.o] = w->first[i];
 		if (trains)
-			to[NARROW_W1 + p.o * NARROW_W1_PITCH + p.k] = first[i];
+			to[NARROW_W1 + p.o * NARROW_W1_PITCH + p.k] = w->first[i];
 	}
 	UNROLLED
-	for (uint32_t i = 0; i < SECOND; i++) {
+	for (uint32_t i = 0; i < NARROW_SECOND; i++) {
 		const struct narrow_place p = narrow_place(t, i, N2);
-		to[NARROW_T2 + p.k * NARROW_T2_PITCH + p.o] = second[i];
+		to[NARROW_T2 + p.k * NARROW_T2_PITCH + p.o] = w->second[i];
 		if (trains)
-			to[NARROW_W2 + p.o * NARROW_W2_PITCH + p.k] = second[i];
+			to[NARROW_W2 + p.o * NARROW_W2_PITCH + p.k] = w->second[i];
 	}
-	if (t < REST)
-		to[NARROW_W3 + t] = rest;
+	if (t < NARROW_REST)
+		to[NARROW_W3 + t] = w->rest;
 	if (trains && t < WARP)
 		to[NARROW_ONES + t] = 1.0f;
 }

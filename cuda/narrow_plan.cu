@@ -1,8 +1,6 @@
 /* Where the kernels of the seed's tower (narrow.h) are what it goes by, and by which tiles. */
 #include "narrow_tile.h"
 
-#include <stdlib.h>
-
 static bool has_this_tower(const struct tower *tower)
 {
 	static const uint32_t outputs[NARROW_LAYERS] = {N1, N2, N3, N4, 1};
@@ -23,10 +21,6 @@ static bool fits(const struct backend_state *state, struct plan *plan, uint32_t 
 
 static bool choose_tile(const struct backend_state *state, struct plan *plan, uint32_t least, bool trains)
 {
-	const char *wanted = getenv("RECPIPE_NARROW_TILE");
-	const uint32_t tile = wanted ? (uint32_t)strtoul(wanted, NULL, 10) : 0;
-	if ((tile == 32 || tile == (trains ? 8 : 64)) && fits(state, plan, tile, least, trains))
-		return true;
 	if (!trains)
 		return fits(state, plan, 64, 1, false) || fits(state, plan, 32, 1, false);
 	/* A warp takes as long for a tile of 32 as for some of 8: those are for batches that leave most warps without one. */

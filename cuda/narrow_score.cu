@@ -1,6 +1,12 @@
 /* Scoring by the seed's tower (narrow.h): tiles of 64 pairs a warp, two a lane where they are narrow, or of 32. */
 #include "narrow_tile.h"
 
+/* A phase of those warps that have a tile, with it; and what a lane keeps of a layer. */
+#define EACH_OF_SCORES(t, w) EACH_THREAD_OF_WARP(t) \
+	for (struct narrow_warp w = narrow_warp(samples, false, t, tile, end, samples, a->pairs), *is_##w = &w; is_##w; is_##w = NULL) \
+		if (w.count > 0)
+#define OF_LAYER(sums, t) ((struct float4 (*)[NARROW_QUADS])(void *)OF_THREAD(sums, t))
+
 ON_DEVICE void narrow_score(const uint32_t samples, const struct tower_arguments *a)
 {
 	const uint32_t tiles = (a->pairs + samples - 1) / samples, pitch = narrow_pitch(samples);
@@ -8,15 +14,12 @@ ON_DEVICE void narrow_score(const uint32_t samples, const struct tower_arguments
 	PER_THREAD(struct float4, sums, NARROW_UNITS * NARROW_QUADS);
 	PER_THREAD(uint32_t, found, NARROW_TWO * FOUND);
 	EACH_THREAD(t) {
-		narrow_copy_weights(t, a, false, shared_floats());
+		const struct narrow_weights weights = narrow_read_weights(t, a);
 		find_samples(samples, a, narrow_warp(samples, false, t, begin, end, samples, a->pairs), OF_THREAD(found, t));
+		narrow_put_weights(t, &weights, false, shared_floats());
 	}
 	ROLLED
 	for (uint32_t tile = begin; tile < end; tile += WARPS) {
-#define EACH_OF_SCORES(t, w) EACH_THREAD_OF_WARP(t) \
-		for (struct narrow_warp w = narrow_warp(samples, false, t, tile, end, samples, a->pairs), *is_##w = &w; is_##w; is_##w = NULL) \
-			if (w.count > 0)
-#define OF_LAYER(sums, t) ((struct float4 (*)[NARROW_QUADS])(void *)OF_THREAD(sums, t))
 		EACH_OF_SCORES(t, w) {
 			put_found(samples, &w, OF_THREAD(found, t));
 			find_samples(samples, a, narrow_warp(samples, false, t, tile + WARPS, end, samples, a->pairs), OF_THREAD(found, t));

@@ -97,7 +97,7 @@ static void test_bytes_repeat(void)
 /* Every user's scores of all items have the CPU's bits. */
 static void test_scores_are_the_cpus(void)
 {
-	enum { USERS = 19, ITEMS = 61 };
+	enum { USERS = 41, ITEMS = 61 };
 	static const struct setting setting = {
 		"scores", TOWER, USERS, ITEMS, 1, 0, MODEL_MLP, 0, LOSS_BINARY, false, false, false, 0, 0,
 	};
