@@ -198,7 +198,8 @@ instrumented := -O1 -fsanitize=thread
 
 # Fused multiply-adds by the processor: the library's cost forty times as much. As the CPU's sanitized kernels, those that
 # multiply have ASan alone.
-multiplying := adam exchange factors features history plain products rows segment softmax tower wide_rows wide_score wide_train
+multiplying := adam exchange factors features history narrow narrow_score plain products rows segment softmax tower wide_rows \
+               wide_score wide_train
 $(multiplying:%=$(BUILD)/emulated/%.o): private emulated_flags = -mfma \
 	$(if $(filter 1,$(SANITIZE)),-fno-sanitize=undefined)
 

@@ -158,6 +158,9 @@ int cuda_plan_tower(struct backend_state *state, bool trains, struct error *erro
 		return -1;
 	if (plain > 0)
 		return trains ? init_training(state, least, error) : init_forward(state, error);
+	const int narrow = cuda_plan_narrow(state, trains ? &state->through : &state->forward, trains, error);
+	if (narrow != 0)
+		return narrow > 0 ? 0 : -1;
 	return trains ? cuda_plan(state, &state->through, units, gradient, weights, state->samples_max, least, error)
 	              : cuda_plan(state, &state->forward, units, 0, weights, UINT32_MAX, 1, error);
 }

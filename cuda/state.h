@@ -75,6 +75,7 @@ struct plan {
 	uint32_t units;           /* rows of the tile */
 	uint32_t gradient_floats, weight_floats; /* a block's gradient; its copy of the weights, 0: none */
 	bool shares_tile, shares_gradient;
+	bool narrow;              /* narrow.cu: all is shared, units are that file's own */
 	bool all;                 /* tile, gradient and weights are shared: kernels have a variant for it */
 	bool wide;                /* goes as wide.h has it */
 	uint32_t blocks;          /* at most */

@@ -8,7 +8,7 @@
 #ifndef RECPIPE_CUDA_TILE_H
 #define RECPIPE_CUDA_TILE_H
 
-#include "launch.h"
+#include "device_maths.h"
 #include "state.h"
 
 ON_DEVICE struct float4 load_quad(const float *from)
@@ -69,10 +69,10 @@ ON_DEVICE float add_products(float sum, struct float4 a, struct float4 b)
 
 ON_DEVICE struct float4 rectified(struct float4 q)
 {
-	q.x = 0.0f > q.x ? 0.0f : q.x;
-	q.y = 0.0f > q.y ? 0.0f : q.y;
-	q.z = 0.0f > q.z ? 0.0f : q.z;
-	q.w = 0.0f > q.w ? 0.0f : q.w;
+	q.x = relu(q.x);
+	q.y = relu(q.y);
+	q.z = relu(q.z);
+	q.w = relu(q.w);
 	return q;
 }
 

@@ -94,20 +94,31 @@ ON_DEVICE double take_sample(const struct tower_arguments *a, float *z, uint32_t
 }
 
 /* Logits z of samples [s, s + group), which are one or a group, become their gradients. Returns their loss. */
-ON_DEVICE double take_loss(const struct tower_arguments *a, float *z, uint32_t s, uint32_t group, float scale)
+ON_DEVICE double take_weighted_loss(const struct tower_arguments *a, float *z, const float *weights, uint32_t s,
+                                    uint32_t group, float scale)
 {
 	if (a->loss == LOSS_BINARY)
-		return take_sample(a, z, s, a->has_factors ? a->logits[s] : 0.0f, a->batch.weights[s], scale);
+		return take_sample(a, z, s, a->has_factors ? a->logits[s] : 0.0f, weights[0], scale);
 	for (uint32_t i = 0; i < group; i++)
 		take_logit(a, z + i, s + i, a->has_factors ? a->logits[s + i] : 0.0f);
-	const double loss = group_loss(a->loss, z, a->batch.weights + s, group, scale);
+	const double loss = group_loss(a->loss, z, weights, group, scale);
 	for (uint32_t i = 0; i < group && a->has_factors; i++)
 		a->logits[s + i] = z[i];
 	return loss;
 }
 
+ON_DEVICE double take_loss(const struct tower_arguments *a, float *z, uint32_t s, uint32_t group, float scale)
+{
+	return take_weighted_loss(a, z, a->batch.weights + s, s, group, scale);
+}
+
 /* tower.cu: what training a batch takes. */
 struct tower_arguments cuda_training_arguments(const struct backend_state *state, const struct batch *batch,
                                                const struct step *step);
+
+/* narrow.cu: 1 where that is what the tower goes by, with the plan made; 0: not; -1 on error. */
+MUST_CHECK int cuda_plan_narrow(struct backend_state *state, struct plan *plan, bool trains, struct error *error);
+void cuda_train_narrow(struct backend_state *state, const struct tower_arguments *of);
+void cuda_score_narrow(struct backend_state *state, const struct tower_arguments *of);
 
 #endif

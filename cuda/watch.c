@@ -57,7 +57,7 @@ static void describe(char *text, uint32_t moment, uint32_t thread)
 	const char *file = m->file ? m->file : "";
 	char who[64] = "";
 	if (m->file)
-		snprintf(who, sizeof who, thread == WATCH_MANY ? ", several threads" : ", thread %u", thread);
+		snprintf(who, sizeof who, thread >= WATCH_OF_WARP ? ", several threads" : ", thread %u", thread);
 	snprintf(text, TEXT, m->file ? "%s (block %u%s, phase of %s:%u)" : "%s", m->what, m->block, who, file, m->line);
 }
 
@@ -101,6 +101,7 @@ enum { STACK_BYTES = 128 * 1024 };
 struct fiber {
 	jmp_buf at;
 	bool started, runs;       /* it stands somewhere; in a kernel */
+	bool in_warp;             /* at a barrier of its warp */
 	uint32_t barriers;        /* it has come to, in this block */
 	const char *file;
 	uint32_t line;            /* of its phase */
@@ -168,12 +169,23 @@ void watch_lane(uint32_t lane)
 	watch_now.thread = fibers.running + lane;
 }
 
-void watch_barrier(void)
+static void come_to(bool in_warp)
 {
 	struct fiber *self = &fibers.of[fibers.running];
 	self->barriers++;
+	self->in_warp = in_warp;
 	if (_setjmp(self->at) == 0)
 		_longjmp(fibers.from, 1);
+}
+
+void watch_barrier(void)
+{
+	come_to(false);
+}
+
+void watch_barrier_of_warp(void)
+{
+	come_to(true);
 }
 
 /* All threads have done the same: come to the same barrier, or ended. */
@@ -196,7 +208,7 @@ void watch_run(void (*run)(const void *arguments), const void *arguments, uint32
 		fibers.stacks = malloc((size_t)THREADS * STACK_BYTES);
 	if (!fibers.stacks)
 		abort();
-	watch_now.block = next_moment(what, block);
+	watch_now.block = watch_now.met = next_moment(what, block);
 	fibers.run = run;
 	fibers.arguments = arguments;
 	for (uint32_t t = 0; t < THREADS; t++) {
@@ -211,7 +223,9 @@ void watch_run(void (*run)(const void *arguments), const void *arguments, uint32
 			for (uint32_t t = 0; t < THREADS; t++)
 				fibers.of[t].started = fibers.of[t].runs = false;
 		}
-		next_moment(what, block);
+		const uint32_t moment = next_moment(what, block);
+		if (!fibers.of[0].in_warp)
+			watch_now.met = moment;
 	}
 	watch_now.thread = 0;
 }
@@ -279,7 +293,7 @@ void watch_begin(struct device *device, enum device_stream stream, const char *w
 	watch_now.device = device;
 	watch_now.actor = actor;
 	watch_now.thread = 0;
-	watch_now.operation = watch_now.block = next_moment(what, 0);
+	watch_now.operation = watch_now.block = watch_now.met = next_moment(what, 0);
 	memcpy(watch_now.before, order->of[actor], sizeof watch_now.before);
 	if (actor >= DEVICE_OWN_STREAMS && !order->forked[stream])
 		watch_find("is of a stream that its graph was not forked to", NULL, NULL, NULL);
