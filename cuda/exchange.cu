@@ -257,7 +257,7 @@ static int init_owned(struct several *several, struct backend_state *state, enum
 	return cuda_index_alloc(state, &owned->index, owned->asked_max, owned->rows, error);
 }
 
-static int add_table(struct rank *rank, enum side_name which, const struct table *table, float *fetched,
+static int add_table(struct rank *rank, enum side_name which, const struct table *table,
                      float *dense_gradients, struct error *error)
 {
 	const size_t slots = rank->state->sides[which].rows_max, stride = table->stride;
@@ -266,7 +266,7 @@ static int add_table(struct rank *rank, enum side_name which, const struct table
 	traded->table = *table;
 	traded->fixed = UINT32_MAX;
 	traded->dense_gradients = dense_gradients;
-	traded->fetched = fetched ? fetched : zeros(rank->state, slots, stride, error);
+	traded->fetched = zeros(rank->state, slots, stride, error);
 	traded->gradients = traded->fetched ? zeros(rank->state, slots, stride, error) : NULL;
 	traded->passing = traded->gradients ? zeros(rank->state, rank->owned[which].asked_max, stride, error) : NULL;
 	return traded->passing ? 0 : -1;
@@ -279,15 +279,16 @@ static int init_side(struct several *several, struct rank *rank, enum side_name 
 	if (init_owned(several, state, which, &rank->owned[which], error) < 0)
 		return -1;
 	if (state->has_tower) {
-		if (add_table(rank, which, &side->embeddings, NULL, side->gradients, error) < 0)
+		if (add_table(rank, which, &side->embeddings, side->gradients, error) < 0)
 			return -1;
 		side->fetched = rank->tables[rank->table_count - 1].fetched;
 		side->fetched_gradients = rank->tables[rank->table_count - 1].gradients;
 	}
 	if (state->has_factors) {
-		if (add_table(rank, which, &side->factors, side->factor_rows, side->factor_gradients, error) < 0)
+		if (add_table(rank, which, &side->factors, side->factor_gradients, error) < 0)
 			return -1;
 		rank->tables[rank->table_count - 1].fixed = fixed_column(state, which);
+		side->fetched_factors = rank->tables[rank->table_count - 1].fetched;
 		side->fetched_factor_gradients = rank->tables[rank->table_count - 1].gradients;
 	}
 	return 0;

@@ -1,46 +1,38 @@
 /* The product of factors: logits of samples, losses of models without a tower, gradients of rows and of weights, scores.
- * Rows are gathered once a batch, so that both sides step from the values that the logits were made of. */
+ * Sums for both sides are complete before any row steps, so that both are of the values that the logits were made of. */
 #include "by_users.h"
 #include "loss.h"
 
-/* A sum over a row goes in as many lanes, each a chain, which are added up by halves. */
-enum { LANES = 16, SAMPLES_A_BLOCK = THREADS / LANES };
+/* A sum over a row goes in as many lanes, each a chain over every LANES-th four columns. */
+enum { LANES = 4, SAMPLES_A_BLOCK = THREADS / LANES };
 
 struct factor_arguments {
 	const struct step *step;
 	struct batch batch;
 	struct trained trained;
 	struct table table;
-	const float *users, *items; /* [slots][stride], or the items' table */
+	const float *users, *items; /* rows: tables, or what was fetched of them */
+	const uint32_t *user_of, *item_of; /* the row of each group, of each sample */
 	const float *weight, *bias; /* NULL: ones; none */
 	uint32_t stride, columns, group;
 	const float *offsets;
 	float *logits;
 	enum loss loss;
 	double *losses;
-	float *partials;          /* [blocks][stride + 1] */
-	/* Rows */
-	enum side_name which;
-	const float *sums, *cuts;
-	uint32_t fixed, idle;     /* columns: of ones; without a gradient */
-	float *rows, *dense_gradients;
-	bool by_slots;            /* dense_gradients are of slots, for the rows' owners */
 	/* Scoring */
 	const uint32_t *users_listed, *user_slots, *items_listed;
 	uint32_t count, first_item, items_a_user, pairs;
-	float *scores;
+	float *rows, *scores;
 	bool adds;
 };
 
-/* to[slot] = the table's row, for every slot of the side. */
-KERNEL(gather_rows, struct factor_arguments)
+ON_DEVICE struct float4 times(struct float4 a, struct float4 b)
 {
-	const struct row_index *index = &a.batch.sides[a.which];
-	const uint64_t size = (uint64_t)*index->count * a.stride;
-	EACH_THREAD(t) {
-		for (uint64_t i = (uint64_t)BLOCK * THREADS + t; i < size; i += (uint64_t)BLOCKS * THREADS)
-			a.rows[i] = a.trained.values[a.table.at + (size_t)index->rows[i / a.stride] * a.stride + i % a.stride];
-	}
+	a.x *= b.x;
+	a.y *= b.y;
+	a.z *= b.z;
+	a.w *= b.w;
+	return a;
 }
 
 KERNEL(make_logits, struct factor_arguments)
@@ -52,20 +44,20 @@ KERNEL(make_logits, struct factor_arguments)
 			const uint32_t s = first + t / LANES;
 			float sum = 0.0f;
 			if (s < samples) {
-				const float *x = a.users + (size_t)a.batch.sides[SIDE_USER].slots[s / a.group] * a.stride;
-				const float *y = a.items + (size_t)a.batch.sides[SIDE_ITEM].slots[s] * a.stride;
-				for (uint32_t k = t % LANES; k < a.stride; k += LANES)
-					sum = fmaf(a.weight ? x[k] * a.weight[k] : x[k], y[k], sum);
+				const float *x = a.users + (size_t)a.user_of[s / a.group] * a.stride;
+				const float *y = a.items + (size_t)a.item_of[s] * a.stride;
+				for (uint32_t k = t % LANES * 4; k < a.stride; k += LANES * 4) {
+					const struct float4 u = load_quad(x + k), i = load_quad(y + k);
+					sum = add_products(sum, a.weight ? times(u, load_quad(a.weight + k)) : u, i);
+				}
 			}
 			lanes[t] = sum;
 		}
 		EACH_THREAD(t) {
-			float *const of = lanes + t * LANES;
-			for (uint32_t half = LANES / 2; half > 0 && t < SAMPLES_A_BLOCK; half /= 2)
-				for (uint32_t i = 0; i < half; i++)
-					of[i] += of[i + half];
-			if (t < SAMPLES_A_BLOCK && first + t < samples)
-				a.logits[first + t] = of[0] + (a.bias ? *a.bias : 0.0f);
+			if (t < SAMPLES_A_BLOCK && first + t < samples) {
+				const struct float4 of = load_quad(lanes + t * LANES);
+				a.logits[first + t] = (of.x + of.y) + (of.z + of.w) + (a.bias ? *a.bias : 0.0f);
+			}
 		}
 	}
 }
@@ -92,54 +84,133 @@ KERNEL(take_losses, struct factor_arguments)
 	}
 }
 
-/* Gradients of the weights and the bias: a block's share of the samples, its threads in LANES columns at a time. */
-KERNEL(sum_weights, struct factor_arguments)
+/* ---- rows ---- */
+
+struct factor_side {
+	struct table table;
+	const uint32_t *count, *rows;
+	struct row_sums sums;
+	uint32_t fixed, idle;     /* columns: of ones; without a gradient */
+	float *dense_gradients;
+	bool by_slots;            /* dense_gradients are of slots, for the rows' owners */
+};
+
+struct factor_rows_arguments {
+	const struct step *step;
+	struct trained trained;
+	struct factor_side sides[SIDES];
+	uint32_t user_blocks;     /* the first ones */
+	uint32_t stride;
+	const float *weight;      /* NULL: ones */
+	const float *users;       /* rows, by id or slot, for the gradient of the weights */
+	const float *derivatives;
+	float *partials;          /* [user_blocks][stride + 4] */
+};
+
+/* `to` in the place of the column, if the quad from k on has that. */
+ON_DEVICE void set_column(struct float4 *q, uint32_t k, uint32_t column, float to)
 {
-	float *const some = shared_floats();
-	const uint32_t samples = a.step->samples;
-	const uint32_t begin = share_begin(samples, BLOCKS, BLOCK), end = share_begin(samples, BLOCKS, BLOCK + 1);
-	float *const to = a.partials + (size_t)BLOCK * (a.stride + 1);
-	for (uint32_t first = 0; first <= a.stride; first += LANES) {
-		EACH_THREAD(t) {
-			const uint32_t k = first + t % LANES;
-			float sum = 0.0f;
-			for (uint32_t s = begin + t / LANES; s < end && k <= a.stride; s += THREADS / LANES) {
-				const size_t x = (size_t)a.batch.sides[SIDE_USER].slots[s / a.group] * a.stride + k;
-				const size_t y = (size_t)a.batch.sides[SIDE_ITEM].slots[s] * a.stride + k;
-				sum = k < a.stride ? fmaf(a.users[x] * a.items[y], a.logits[s], sum) : sum + a.logits[s];
-			}
-			some[t] = sum;
+	q->x = k == column ? to : q->x;
+	q->y = k + 1 == column ? to : q->y;
+	q->z = k + 2 == column ? to : q->z;
+	q->w = k + 3 == column ? to : q->w;
+}
+
+/* Columns [k, k + 4) of a row, whose sum is `sum`. */
+ON_DEVICE void step_quad(const struct factor_rows_arguments *a, const struct factor_side *side, const struct adam_rates *rates,
+                         uint32_t slot, uint32_t k, struct float4 sum)
+{
+	struct float4 gradient = a->weight ? times(sum, load_quad(a->weight + k)) : sum;
+	set_column(&gradient, k, side->fixed, 0.0f);
+	set_column(&gradient, k, side->idle, 0.0f);
+	const size_t at = (size_t)(side->by_slots ? slot : side->rows[slot]) * a->stride + k;
+	if (side->dense_gradients) {
+		store_quad(side->dense_gradients + at, gradient);
+		return;
+	}
+	struct adam_quad q = load_adam(&a->trained, side->table.at + at);
+	adam_on_quad(rates, &q, gradient);
+	set_column(&q.value, k, side->fixed, 1.0f); /* not decayed */
+	store_adam(&a->trained, side->table.at + at, &q);
+}
+
+/* Columns [k, k + 4) of thread t's rows. Returns what they add to the gradient of the weights: the sum over samples of a
+ * user's factor, an item's factor and the derivative is one over users, of the factor times its row's sum. */
+ON_DEVICE struct float4 step_column(const struct factor_rows_arguments *a, const struct factor_side *side, uint32_t first,
+                                    uint32_t apart, uint32_t k, bool weighs)
+{
+	const struct adam_rates rates = adam_rates_of(a->step);
+	const uint32_t count = *side->count;
+	struct float4 total = same_quad(0.0f);
+	for (uint32_t slot = first; slot < count; slot += apart) {
+		const struct float4 sum = row_sum_quad(&side->sums, slot, k);
+		if (weighs) {
+			const struct float4 x = load_quad(a->users + (size_t)(side->by_slots ? slot : side->rows[slot]) * a->stride + k);
+			total.x = fmaf(x.x, sum.x, total.x);
+			total.y = fmaf(x.y, sum.y, total.y);
+			total.z = fmaf(x.z, sum.z, total.z);
+			total.w = fmaf(x.w, sum.w, total.w);
 		}
-		EACH_THREAD(t) {
-			float sum = some[t];
-			for (uint32_t i = t + LANES; t < LANES && i < THREADS; i += LANES)
-				sum += some[i];
-			if (t < LANES && first + t <= a.stride)
-				to[first + t] = sum;
-		}
+		step_quad(a, side, &rates, slot, k, sum);
+	}
+	return total;
+}
+
+/* The gradient of the bias: this block's part of the samples. */
+ON_DEVICE void sum_bias(const struct factor_rows_arguments *a, float *sums, float *to)
+{
+	enum { PARTS = 16 };
+	const uint32_t samples = a->step->samples, end = share_begin(samples, a->user_blocks, BLOCK + 1);
+	EACH_THREAD(t) {
+		sums[t] = 0.0f;
+		for (uint32_t s = share_begin(samples, a->user_blocks, BLOCK) + t; s < end; s += THREADS)
+			sums[t] += a->derivatives[s];
+	}
+	EACH_THREAD(t) {
+		for (uint32_t i = t + PARTS; t < PARTS && i < THREADS; i += PARTS)
+			sums[t] += sums[i];
+	}
+	EACH_THREAD(t) {
+		for (uint32_t i = 1; t == 0 && i < PARTS; i++)
+			sums[0] += sums[i];
+		if (t == 0)
+			*to = sums[0];
 	}
 }
 
-KERNEL(step_rows, struct factor_arguments)
+/* Rows of both sides; of users' the gradient of the weights comes along. A power of two of threads goes along a row. */
+KERNEL(step_rows, struct factor_rows_arguments)
 {
-	const struct row_index *index = &a.batch.sides[a.which];
-	const uint64_t size = (uint64_t)*index->count * a.stride;
-	EACH_THREAD(t) {
-		for (uint64_t i = (uint64_t)BLOCK * THREADS + t; i < size; i += (uint64_t)BLOCKS * THREADS) {
-			const uint32_t slot = (uint32_t)(i / a.stride), k = (uint32_t)(i % a.stride);
-			const float sum = row_sum(a.sums, a.cuts, index->starts, a.stride, slot, k);
-			const float gradient = k == a.fixed || k == a.idle ? 0.0f : a.weight ? sum * a.weight[k] : sum;
-			const size_t at = (size_t)(a.by_slots ? slot : index->rows[slot]) * a.stride + k;
-			if (a.dense_gradients) {
-				a.dense_gradients[at] = gradient;
-				continue;
-			}
-			adam(&a.trained, a.table.at + at, gradient, a.step, a.step->decay);
-			if (k == a.fixed)
-				a.trained.values[a.table.at + at] = 1.0f; /* not decayed */
+	float *const sums = shared_floats();
+	const bool by_users = BLOCK < a.user_blocks, weighs = by_users && a.weight;
+	const struct factor_side *side = &a.sides[by_users ? SIDE_USER : SIDE_ITEM];
+	const uint32_t block = by_users ? BLOCK : BLOCK - a.user_blocks, blocks = by_users ? a.user_blocks : BLOCKS - a.user_blocks;
+	uint32_t across = 1;
+	while (across < a.stride / 4 && across < THREADS)
+		across *= 2;
+	const uint32_t together = THREADS / across;
+	float *const to = weighs ? a.partials + (size_t)BLOCK * (a.stride + 4) : NULL;
+	for (uint32_t first = 0; first < a.stride; first += across * 4) {
+		EACH_THREAD(t) {
+			const uint32_t k = first + t % across * 4;
+			struct float4 total = same_quad(0.0f);
+			if (k < a.stride)
+				total = step_column(&a, side, block * together + t / across, blocks * together, k, weighs);
+			if (weighs)
+				store_quad(sums + t * 4, total);
+		}
+		EACH_THREAD(t) {
+			for (uint32_t i = t + across * 4; weighs && t < across * 4 && i < THREADS * 4; i += across * 4)
+				sums[t] += sums[i];
+			if (weighs && t < across * 4 && first + t < a.stride)
+				to[first + t] = sums[t];
 		}
 	}
+	if (weighs)
+		sum_bias(&a, sums, to + a.stride);
 }
+
+/* ---- scoring ---- */
 
 KERNEL(make_queries, struct factor_arguments)
 {
@@ -168,17 +239,27 @@ KERNEL(score_pairs, struct factor_arguments)
 	}
 }
 
+const float *cuda_factor_rows(const struct backend_state *state, enum side_name which, const struct batch *batch,
+                              const uint32_t **row_of)
+{
+	const struct side *side = &state->sides[which];
+	const uint32_t *ids = which == SIDE_USER ? batch->users : batch->items;
+	*row_of = side->fetched_factors ? batch->sides[which].slots : ids;
+	return side->fetched_factors ? side->fetched_factors : state->values + side->factors.at;
+}
+
 static struct factor_arguments factor_arguments(const struct backend_state *state, const struct batch *batch,
                                                 const struct step *step)
 {
 	struct factor_arguments a;
 	memset(&a, 0, sizeof a);
 	a.step = step;
-	if (batch)
+	if (batch) {
 		a.batch = *batch;
+		a.users = cuda_factor_rows(state, SIDE_USER, batch, &a.user_of);
+		a.items = cuda_factor_rows(state, SIDE_ITEM, batch, &a.item_of);
+	}
 	a.trained = trained_of(state);
-	a.users = state->sides[SIDE_USER].factor_rows;
-	a.items = state->sides[SIDE_ITEM].factor_rows;
 	a.weight = state->factor_weight.rows > 0 ? state->values + state->factor_weight.at : NULL;
 	a.bias = state->factor_bias.rows > 0 ? state->values + state->factor_bias.at : NULL;
 	a.stride = (uint32_t)state->sides[SIDE_USER].factors.stride;
@@ -188,18 +269,7 @@ static struct factor_arguments factor_arguments(const struct backend_state *stat
 	a.logits = state->logits;
 	a.loss = state->options.loss;
 	a.losses = state->losses;
-	a.partials = state->weight_partials;
 	return a;
-}
-
-void cuda_gather_factors(struct backend_state *state, enum side_name which, const struct batch *batch)
-{
-	const struct side *side = &state->sides[which];
-	struct factor_arguments a = factor_arguments(state, batch, NULL);
-	a.which = which;
-	a.table = side->factors;
-	a.rows = side->factor_rows;
-	LAUNCH(&state->device, STREAM_WORK, gather_rows, blocks_for((uint64_t)side->rows_max * a.stride, THREADS, GRID_WIDE), 0, a);
 }
 
 void cuda_factor_logits(struct backend_state *state, const struct batch *batch, const struct step *step)
@@ -215,27 +285,40 @@ void cuda_factor_loss(struct backend_state *state, const struct batch *batch, co
 	LAUNCH(&state->device, STREAM_WORK, take_losses, state->loss_blocks, THREADS * sizeof(double), a);
 }
 
-void cuda_factor_weights(struct backend_state *state, const struct batch *batch, const struct step *step)
-{
-	const struct factor_arguments a = factor_arguments(state, batch, step);
-	LAUNCH(&state->device, STREAM_WORK, sum_weights, state->weight_blocks, THREADS * sizeof(float), a);
-}
-
-void cuda_step_factors(struct backend_state *state, enum side_name which, const struct batch *batch,
-                       const struct step *step)
+static struct factor_side factor_side(const struct backend_state *state, enum side_name which, const struct batch *batch)
 {
 	const struct side *side = &state->sides[which];
-	struct factor_arguments a = factor_arguments(state, batch, step);
-	a.which = which;
-	a.table = side->factors;
-	a.sums = side->factor_sums;
-	a.cuts = side->factor_cuts;
-	a.fixed = fixed_column(state, which);
+	struct factor_side s;
+	s.table = side->factors;
+	s.count = batch->sides[which].count;
+	s.rows = batch->sides[which].rows;
+	s.sums = row_sums_of(side, SEGMENT_FACTORS, &batch->sides[which], (uint32_t)side->factors.stride);
+	s.fixed = fixed_column(state, which);
 	/* A user's bias has no gradient but rounding where the loss is one of differences. */
-	a.idle = state->has_biases && which == SIDE_USER && a.loss != LOSS_BINARY ? state->shape.factors : UINT32_MAX;
-	a.by_slots = side->fetched_factor_gradients;
-	a.dense_gradients = a.by_slots ? side->fetched_factor_gradients : side->factor_gradients;
-	LAUNCH(&state->device, STREAM_WORK, step_rows, blocks_for((uint64_t)side->rows_max * a.stride, THREADS, GRID_WIDE), 0, a);
+	s.idle = state->has_biases && which == SIDE_USER && state->options.loss != LOSS_BINARY ? state->shape.factors : UINT32_MAX;
+	s.by_slots = side->fetched_factor_gradients;
+	s.dense_gradients = s.by_slots ? side->fetched_factor_gradients : side->factor_gradients;
+	return s;
+}
+
+void cuda_step_factors(struct backend_state *state, const struct batch *batch, const struct step *step)
+{
+	struct factor_rows_arguments a;
+	const uint32_t *row_of;
+	memset(&a, 0, sizeof a);
+	a.step = step;
+	a.trained = trained_of(state);
+	a.sides[SIDE_USER] = factor_side(state, SIDE_USER, batch);
+	a.sides[SIDE_ITEM] = factor_side(state, SIDE_ITEM, batch);
+	a.stride = (uint32_t)state->sides[SIDE_USER].factors.stride;
+	a.weight = state->factor_weight.rows > 0 ? state->values + state->factor_weight.at : NULL;
+	a.users = cuda_factor_rows(state, SIDE_USER, batch, &row_of);
+	a.derivatives = state->logits;
+	a.partials = state->weight_partials;
+	a.user_blocks = state->factor_blocks;
+	const uint64_t item_quads = (uint64_t)state->sides[SIDE_ITEM].rows_max * (a.stride / 4);
+	LAUNCH(&state->device, STREAM_WORK, step_rows, a.user_blocks + blocks_for(item_quads, THREADS, GRID_WIDE),
+	       THREADS * sizeof(struct float4), a);
 }
 
 void cuda_make_queries(struct backend_state *state, const uint32_t *users, uint32_t count, float *queries)

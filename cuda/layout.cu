@@ -278,8 +278,8 @@ static void list_factors(const struct backend_state *state, struct segments *seg
 	memset(&segment, 0, sizeof segment);
 	segment.part = DENSE_WEIGHTS;
 	segment.partials = state->weight_partials;
-	segment.count = state->weight_blocks;
-	segment.stride = stride + 1;
+	segment.count = state->factor_blocks;
+	segment.stride = stride + 4;
 	segment.rows = 1;
 	segment.columns = state->factor_weight.columns;
 	segment.at = state->factor_weight.at;
@@ -328,14 +328,20 @@ static int init_tower(struct backend_state *state, struct error *error)
 	const enum precision kind = state->options.precision;
 	if (cuda_plan_tower(state, true, error) < 0)
 		return -1;
+	state->row_tiles = cuda_row_tiles_fit(state);
 	for (int s = 0; s < SIDES; s++) {
 		struct side *side = &state->sides[s];
 		const uint32_t columns = side->embeddings.columns;
 		const size_t weights = (size_t)layer_pitch(kind, columns, tower->width) * tower->width;
-		const int status = cuda_rows_go_wide(state, (enum side_name)s, true)
-		                       ? cuda_plan_wide_rows(state, (enum side_name)s, true, error)
-		                       : cuda_plan(state, &side->back, (size_t)columns + tower->width,
-		                                   layer_gradient_floats(kind, columns, tower->width), weights, side->rows_max, 1, error);
+		const size_t gradient = layer_gradient_floats(kind, columns, tower->width);
+		const enum side_name which = (enum side_name)s;
+		int status;
+		if (state->row_tiles)
+			status = cuda_plan_row_tiles(state, which, error);
+		else if (cuda_rows_go_wide(state, which, true))
+			status = cuda_plan_wide_rows(state, which, true, error);
+		else
+			status = cuda_plan(state, &side->back, (size_t)columns + tower->width, gradient, weights, side->rows_max, 1, error);
 		if (status < 0 || init_gradients(state, &side->embeddings, &side->gradients, error) < 0)
 			return -1;
 		side->parts = device_floats(&state->device, (size_t)side->rows_max * tower->width, "a batch's halves of the first layer", error);
@@ -353,15 +359,16 @@ static int init_factors(struct backend_state *state, struct error *error)
 {
 	for (int s = 0; s < SIDES; s++) {
 		struct side *side = &state->sides[s];
-		side->factor_rows = device_floats(&state->device, side->rows_max * side->factors.stride, "a batch's factors", error);
-		if (!side->factor_rows || init_gradients(state, &side->factors, &side->factor_gradients, error) < 0)
+		if (init_gradients(state, &side->factors, &side->factor_gradients, error) < 0)
 			return -1;
 	}
+	const struct side *users = &state->sides[SIDE_USER];
+	const uint64_t quads = users->rows_max * (uint64_t)users->factors.stride / 4;
+	state->factor_blocks = blocks_for(quads, 256, state->factor_weight.rows > 0 ? GRID_MAX : GRID_WIDE);
 	if (state->factor_weight.rows == 0)
 		return 0;
-	state->weight_blocks = blocks_for(state->samples_max, 1024, GRID_MAX);
-	state->weight_partials = device_floats(&state->device, state->weight_blocks * (state->sides[SIDE_USER].factors.stride + 1),
-	                                "the gradient of the weights", error);
+	state->weight_partials = device_floats(&state->device, state->factor_blocks * (users->factors.stride + 4),
+	                                       "the gradient of the weights", error);
 	list_factors(state, &state->segments);
 	return state->weight_partials ? 0 : -1;
 }
@@ -371,7 +378,7 @@ static int init_sums(struct backend_state *state, const struct side *side, size_
                      struct error *error)
 {
 	static const char what[] = "the gradients of rows";
-	const size_t chunks = ((size_t)side->uses_max + SEGMENT_USES - 1) / SEGMENT_USES;
+	const size_t chunks = ((size_t)side->uses_max >> cuda_segment_shift(side->uses_max)) + 1;
 	if (columns == 0)
 		return 0;
 	*sums = device_floats(&state->device, side->rows_max * columns, what, error);

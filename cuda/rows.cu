@@ -17,8 +17,7 @@ struct row_arguments {
 	uint32_t weight_stride, width;
 	float *parts;
 	/* Back */
-	const float *sums, *cuts;
-	const uint32_t *starts;
+	struct row_sums sums;
 	float *dense_gradients;   /* dense Adam, or rows that were fetched: they go here, by id */
 	bool with_bias;
 };
@@ -96,7 +95,7 @@ ON_DEVICE void load_sums(uint32_t t, const struct row_arguments *a, float *out, 
 		for (uint32_t n = t % WARP; n < a->width; n += WARP) {
 			float four[4];
 			for (uint32_t i = 0; i < 4; i++)
-				four[i] = r + i < count ? row_sum(a->sums, a->cuts, a->starts, a->width, first + r + i, n) : 0.0f;
+				four[i] = r + i < count ? row_sum(&a->sums, first + r + i, n) : 0.0f;
 			put_four(out, a->plan.pitch, r, n, four);
 		}
 }
@@ -198,9 +197,7 @@ void cuda_step_rows(struct backend_state *state, enum side_name which, const str
 	a.step = step;
 	a.rows = side->fetched ? NULL : batch->sides[which].rows;
 	a.count_at = batch->sides[which].count;
-	a.starts = batch->sides[which].starts;
-	a.sums = side->sums;
-	a.cuts = side->cuts;
+	a.sums = row_sums_of(side, SEGMENT_TOWER, &batch->sides[which], a.width);
 	a.dense_gradients = side->fetched ? side->fetched_gradients : side->gradients;
 	LAUNCH_PRODUCTS(state, step_tiles, &a.plan, a.plan.blocks, a);
 }

@@ -23,7 +23,6 @@ enum side_name { SIDE_USER, SIDE_ITEM, SIDES };
 enum {
 	NO_ITEM_ID = -1,          /* records.h: NO_ITEM */
 	SAMPLER_ROUNDS_COPY = 8,  /* sampler_internal.h: SAMPLER_ROUNDS */
-	SEGMENT_USES = 64,        /* sorted uses that are summed in one go */
 #ifdef WATCHED /* few, so that small batches take blocks round their loops, and are cut */
 	GRID_MAX = 3, GRID_WIDE = 3, SORT_BLOCKS = 3, ROUND_USERS = 128, PIECE_ITEMS = 256,
 #else
@@ -93,14 +92,13 @@ struct side {
 	struct plan forth, back;  /* through the half: gradient [width][dimension] of the half, then of the first bias */
 	float *parts;             /* [rows_max][width]: halves of z1 */
 	float *gradients;         /* dense Adam: a gradient for every row */
-	float *factor_rows;       /* [rows_max][factor stride], gathered before anything steps */
 	float *factor_gradients;
-	/* segment.cu: [rows_max][columns], [chunks][2][columns]; the sides' differ, as they go by branches of a graph */
+	/* segment.cu: [rows_max][columns], [chunks][2][columns]; by side, and of the factors apart, as they go by branches of a graph */
 	float *sums, *cuts, *factor_sums, *factor_cuts;
 	uint32_t *sort_counts;    /* index.cu */
-	/* Of a rank of several (several.h): embeddings, by slot, as their owners sent them, and what goes back to those;
-	 * factors come into factor_rows. NULL: rows are the tables', and are stepped there. */
-	float *fetched, *fetched_gradients, *fetched_factor_gradients;
+	/* Of a rank of several (several.h): embeddings and factors, by slot, as their owners sent them, and what goes back to
+	 * those. NULL: rows are the tables', and are stepped there. */
+	float *fetched, *fetched_gradients, *fetched_factors, *fetched_factor_gradients;
 };
 
 struct layer {
@@ -208,11 +206,12 @@ struct backend_state {
 	uint32_t samples_max, groups_max;
 	struct batch batches[2];
 	struct plan through;      /* the tower: gradient of its layers */
-	float *z1_gradients;      /* [samples][width]; with z1_halves two bf16 to a word, the lower half first */
-	bool z1_halves;
+	float *z1_gradients;      /* [samples][width] */
+	bool row_tiles;           /* halves of the first layer go by row_tiles.cu */
+	bool z1_halves;           /* as bf16, two columns a word, the lower half first: [samples][width / 2] */
 	float *logits;            /* [samples]: the factors', then the derivatives */
-	float *weight_partials;   /* [blocks][factor stride + 1] */
-	uint32_t weight_blocks, loss_blocks;
+	float *weight_partials;   /* [blocks][factor stride + 4]: gradients of the factors' weights, then the bias */
+	uint32_t factor_blocks, loss_blocks; /* factor_blocks: of users' rows */
 	double *losses;           /* [loss_blocks] */
 	double *loss_sum;         /* of the span */
 	uint64_t *missing_sum;
@@ -287,6 +286,12 @@ void cuda_project(struct backend_state *state, enum side_name which, const uint3
                   uint32_t count, float *parts);
 void cuda_step_rows(struct backend_state *state, enum side_name which, const struct batch *batch, const struct step *step);
 
+/* row_tiles.cu: the same of both sides of a batch, where their halves are of the shape that it is made for. */
+bool cuda_row_tiles_fit(const struct backend_state *state);
+MUST_CHECK int cuda_plan_row_tiles(struct backend_state *state, enum side_name which, struct error *error);
+void cuda_project_row_tiles(struct backend_state *state, const struct batch *batch);
+void cuda_step_row_tiles(struct backend_state *state, const struct batch *batch, const struct step *step);
+
 /* tower.cu; plain.cu where that is chosen */
 void cuda_train_tower(struct backend_state *state, const struct batch *batch, const struct step *step);
 void cuda_score_tower(struct backend_state *state, const float *user_parts, const uint32_t *user_slots,
@@ -294,15 +299,18 @@ void cuda_score_tower(struct backend_state *state, const float *user_parts, cons
 
 /* segment.cu */
 enum segment_of { SEGMENT_TOWER, SEGMENT_FACTORS };
-void cuda_sum_segments(struct backend_state *state, enum side_name which, const struct batch *batch, enum segment_of of);
+/* Sums of both sides' rows, into their sums and cuts. */
+void cuda_sum_segments(struct backend_state *state, const struct batch *batch, enum segment_of of, const struct step *step);
+uint32_t cuda_segment_shift(uint32_t uses); /* chunks are of 1 << that, where a batch has so many uses at most */
 
 /* factors.cu */
-void cuda_gather_factors(struct backend_state *state, enum side_name which, const struct batch *batch);
+/* A side's factors, and which row of them is each use's. */
+const float *cuda_factor_rows(const struct backend_state *state, enum side_name which, const struct batch *batch,
+                              const uint32_t **row_of);
 void cuda_factor_logits(struct backend_state *state, const struct batch *batch, const struct step *step);
 void cuda_factor_loss(struct backend_state *state, const struct batch *batch, const struct step *step);
-void cuda_factor_weights(struct backend_state *state, const struct batch *batch, const struct step *step);
-void cuda_step_factors(struct backend_state *state, enum side_name which, const struct batch *batch,
-                       const struct step *step);
+/* Both sides' rows; what the gradients of the weights and the bias are summed of. */
+void cuda_step_factors(struct backend_state *state, const struct batch *batch, const struct step *step);
 void cuda_make_queries(struct backend_state *state, const uint32_t *users, uint32_t count, float *queries);
 /* Adds to the scores where there is a tower, else writes them. */
 void cuda_score_factors(struct backend_state *state, const float *queries, const uint32_t *user_slots,

@@ -53,6 +53,15 @@ ON_DEVICE struct float4 same_quad(float value)
 	return q;
 }
 
+ON_DEVICE struct float4 added(struct float4 a, struct float4 b)
+{
+	a.x += b.x;
+	a.y += b.y;
+	a.z += b.z;
+	a.w += b.w;
+	return a;
+}
+
 ON_DEVICE void add_product(struct float4 *sum, float factor, struct float4 x)
 {
 	sum->x = fmaf(factor, x.x, sum->x);

@@ -129,18 +129,19 @@ static void project_side(struct backend_state *state, enum side_name which, cons
 void cuda_queue_samples(struct backend_state *state, const struct batch *batch, const struct step *step)
 {
 	struct device *device = &state->device;
-	if (state->has_tower) {
+	const bool by_sides = state->has_tower && !state->row_tiles;
+	if (by_sides) {
 		device_fork(device, STREAM_WORK, BRANCH_ITEM);
 		project_side(state, SIDE_ITEM, batch);
 	}
 	if (state->has_factors) {
 		device_fork(device, STREAM_WORK, BRANCH_FACTORS);
-		for (int s = 0; s < SIDES && state->ranks == 1; s++)
-			cuda_gather_factors(state, (enum side_name)s, batch);
 		cuda_factor_logits(state, batch, step);
 	}
 	device_trunk(device, STREAM_WORK);
-	if (state->has_tower) {
+	if (state->row_tiles)
+		cuda_project_row_tiles(state, batch);
+	if (by_sides) {
 		project_side(state, SIDE_USER, batch);
 		device_join(device, STREAM_WORK, BRANCH_ITEM);
 	}
@@ -154,18 +155,27 @@ void cuda_queue_samples(struct backend_state *state, const struct batch *batch, 
 
 static void queue_side(struct backend_state *state, enum side_name which, const struct batch *batch, const struct step *step)
 {
-	cuda_sum_segments(state, which, batch, SEGMENT_TOWER);
 	cuda_step_rows(state, which, batch, step);
 	if (state->ranks == 1)
 		cuda_step_dense(state, which == SIDE_USER ? DENSE_USER : DENSE_ITEM, step);
 }
 
-static void queue_factors(struct backend_state *state, const struct batch *batch, const struct step *step)
+/* The tower's rows. The sides are summed together; each is stepped by a branch of its own, or both by one launch. */
+static void queue_tower_rows(struct backend_state *state, const struct batch *batch, const struct step *step)
 {
-	for (int s = 0; s < SIDES; s++) {
-		cuda_sum_segments(state, (enum side_name)s, batch, SEGMENT_FACTORS);
-		cuda_step_factors(state, (enum side_name)s, batch, step);
+	struct device *device = &state->device;
+	cuda_sum_segments(state, batch, SEGMENT_TOWER, step);
+	if (state->row_tiles) {
+		cuda_step_row_tiles(state, batch, step);
+		for (int s = 0; s < SIDES && state->ranks == 1; s++)
+			cuda_step_dense(state, s == SIDE_USER ? DENSE_USER : DENSE_ITEM, step);
+		return;
 	}
+	device_fork(device, STREAM_WORK, BRANCH_ITEM);
+	queue_side(state, SIDE_ITEM, batch, step);
+	device_trunk(device, STREAM_WORK);
+	queue_side(state, SIDE_USER, batch, step);
+	device_join(device, STREAM_WORK, BRANCH_ITEM);
 }
 
 /* The loss, gradients of rows, which are stepped on the spot where they are this device's, and of one device alone the dense
@@ -178,24 +188,19 @@ void cuda_queue_rows(struct backend_state *state, const struct batch *batch, con
 	queue_finish(state, batch);
 	if (state->ranks == 1)
 		cuda_step_dense(state, DENSE_LAYERS, step);
-	if (state->factor_weight.rows > 0)
-		cuda_factor_weights(state, batch, step);
 	if (state->has_factors) {
 		device_fork(device, STREAM_WORK, BRANCH_FACTORS);
-		queue_factors(state, batch, step);
+		cuda_sum_segments(state, batch, SEGMENT_FACTORS, step);
+		cuda_step_factors(state, batch, step);
+		if (state->ranks == 1)
+			cuda_step_dense(state, DENSE_WEIGHTS, step);
 	}
-	if (state->has_tower) {
-		device_fork(device, STREAM_WORK, BRANCH_ITEM);
-		queue_side(state, SIDE_ITEM, batch, step);
-		device_trunk(device, STREAM_WORK);
-		queue_side(state, SIDE_USER, batch, step);
-		device_join(device, STREAM_WORK, BRANCH_ITEM);
-	}
+	device_trunk(device, STREAM_WORK);
+	if (state->has_tower)
+		queue_tower_rows(state, batch, step);
 	if (state->has_factors)
 		device_join(device, STREAM_WORK, BRANCH_FACTORS);
 	device_join(device, STREAM_WORK, BRANCH_DENSE);
-	if (state->ranks == 1)
-		cuda_step_dense(state, DENSE_WEIGHTS, step);
 }
 
 /* Dense Adam. */

@@ -31,8 +31,7 @@ struct wide_rows {
 	/* Back */
 	struct trained trained;
 	size_t table_at;
-	const float *sums, *cuts;
-	const uint32_t *starts;
+	struct row_sums sums;
 	float *dense_gradients, *partials;
 	uint32_t gradient_floats;
 	bool with_bias;
@@ -94,16 +93,8 @@ KERNEL(project_wide, struct wide_rows)
 
 /* ---- back ---- */
 
-ON_DEVICE void add_quad(struct float4 *sum, struct float4 more)
-{
-	sum->x += more.x;
-	sum->y += more.y;
-	sum->z += more.z;
-	sum->w += more.w;
-}
-
-/* A warp's rows, four at a time, put together as row_sum (adam.h) does it: what begins each of them is asked for at once.
- * biases[p] has columns (p WARP + l) 4 .. added up over this warp's rows. */
+/* A warp's rows, four at a time: what begins each of their sums is asked for at once. biases[p] has columns (p WARP + l) 4 ..
+ * added up over this warp's rows. */
 ON_DEVICE void load_halves(uint32_t t, const struct wide_rows *a, uint32_t *words, uint32_t first, uint32_t count,
                            struct float4 biases[PASSES])
 {
@@ -111,65 +102,44 @@ ON_DEVICE void load_halves(uint32_t t, const struct wide_rows *a, uint32_t *word
 	const uint32_t l = t % WARP;
 	for (uint32_t r = t / WARP * EACH; r < t / WARP * EACH + EACH; r += TOGETHER) {
 		struct float4 q[TOGETHER][PASSES];
-		uint32_t from[TOGETHER], to[TOGETHER];
+		struct row_cuts cuts[TOGETHER];
 		UNROLLED
 		for (uint32_t i = 0; i < TOGETHER; i++) {
-			const uint32_t slot = first + least_of(r + i, count - 1);
-			from[i] = a->starts[slot] / SEGMENT_USES;
-			to[i] = (a->starts[slot + 1] - 1) / SEGMENT_USES;
-		}
-		UNROLLED
-		for (uint32_t i = 0; i < TOGETHER; i++) {
-			const size_t whole = first + least_of(r + i, count - 1), cut = (size_t)from[i] * 2 + 1;
-			const float *const row = (from[i] == to[i] ? a->sums + whole * WIDE_0 : a->cuts + cut * WIDE_0) + 4 * l;
 			UNROLLED
 			for (uint32_t p = 0; p < PASSES; p++)
-				q[i][p] = load_quad(row + p * WARP * 4);
+				q[i][p] = first_of_cuts(&a->sums, first + least_of(r + i, count - 1), (p * WARP + l) * 4, &cuts[i]);
 		}
 		UNROLLED
 		for (uint32_t i = 0; i < TOGETHER; i++) {
 			UNROLLED
 			for (uint32_t p = 0; p < PASSES; p++) {
-				for (uint32_t c = from[i] + 1; c <= to[i]; c++)
-					add_quad(&q[i][p], load_quad(a->cuts + (size_t)c * 2 * WIDE_0 + (p * WARP + l) * 4));
-				put_quad(words + (r + i) * PITCH_HALF + (p * WARP + l) * 2, q[i][p], r + i < count);
+				const struct float4 sum = add_cuts(&a->sums, (p * WARP + l) * 4, &cuts[i], q[i][p]);
+				put_quad(words + (r + i) * PITCH_HALF + (p * WARP + l) * 2, sum, r + i < count);
 				if (r + i < count)
-					add_quad(&biases[p], q[i][p]);
+					biases[p] = added(biases[p], sum);
 			}
 		}
 	}
-}
-
-ON_DEVICE void adam_quad(struct float4 *x, struct float4 *m, struct float4 *v, struct float4 gradient, const struct step *step)
-{
-	adam_one(&x->x, &m->x, &v->x, gradient.x, step, step->decay);
-	adam_one(&x->y, &m->y, &v->y, gradient.y, step, step->decay);
-	adam_one(&x->z, &m->z, &v->z, gradient.z, step, step->decay);
-	adam_one(&x->w, &m->w, &v->w, gradient.w, step, step->decay);
 }
 
 /* A warp's rows, four at a time: everything is asked for before anything is stepped. */
 ON_DEVICE void step_rows(uint32_t t, const struct wide_rows *a, const float *gradients, uint32_t first, uint32_t count)
 {
 	enum { TOGETHER = 4 };
+	const struct adam_rates rates = adam_rates_of(a->step);
 	for (uint32_t r = t / WARP * EACH; r < t / WARP * EACH + EACH && r < count; r += TOGETHER) {
-		struct float4 x[TOGETHER], m[TOGETHER], v[TOGETHER];
+		struct adam_quad rows[TOGETHER];
 		size_t at[TOGETHER];
 		UNROLLED
 		for (uint32_t i = 0; i < TOGETHER; i++) {
 			at[i] = a->table_at + place_of_row(a, first + least_of(r + i, count - 1)) + t % WARP * 4;
-			x[i] = load_quad(a->trained.values + at[i]);
-			m[i] = load_quad(a->trained.moment1 + at[i]);
-			v[i] = load_quad(a->trained.moment2 + at[i]);
+			rows[i] = load_adam(&a->trained, at[i]);
 		}
 		UNROLLED
 		for (uint32_t i = 0; i < TOGETHER; i++) {
-			adam_quad(&x[i], &m[i], &v[i], load_quad(gradients + (r + i) * PITCH_STEP + t % WARP * 4), a->step);
-			if (r + i >= count)
-				continue;
-			store_quad(a->trained.values + at[i], x[i]);
-			store_quad(a->trained.moment1 + at[i], m[i]);
-			store_quad(a->trained.moment2 + at[i], v[i]);
+			adam_on_quad(&rates, &rows[i], load_quad(gradients + (r + i) * PITCH_STEP + t % WARP * 4));
+			if (r + i < count)
+				store_adam(&a->trained, at[i], &rows[i]);
 		}
 	}
 }
@@ -328,9 +298,7 @@ void cuda_wide_step_rows(struct backend_state *state, enum side_name which, cons
 	a.step = step;
 	a.rows = side->fetched ? NULL : batch->sides[which].rows;
 	a.count_at = batch->sides[which].count;
-	a.starts = batch->sides[which].starts;
-	a.sums = side->sums;
-	a.cuts = side->cuts;
+	a.sums = row_sums_of(side, SEGMENT_TOWER, &batch->sides[which], WIDE_0);
 	a.dense_gradients = side->fetched ? side->fetched_gradients : side->gradients;
 	a.partials = side->back.partials;
 	a.gradient_floats = side->back.gradient_floats;

@@ -15,7 +15,7 @@ static const struct setting settings[] = {
 	{"one of everything", "2-1-1", 1, 1, 0, 1, MODEL_MLP, 0, LOSS_BINARY, false, false, false, 0, 0},
 	{"many rows", "24-16-1", 3000, 2500, 2, 1501, MODEL_MLP, 0, LOSS_BINARY, false, false, false, 0.1, 0},
 	{"softmax, offsets", "20-7-3-1", 5, 9, 2, 40, MODEL_MLP, 0, LOSS_SOFTMAX, true, true, true, 0.1, 0},
-	{"neumf, pairwise", "34-70-24-9-1", 17, 31, 6, 29, MODEL_NEUMF, 16, LOSS_PAIRWISE, false, true, false, 0.1, 0},
+	{"neumf, pairwise", "34-70-24-9-1", 17, 31, 6, 28, MODEL_NEUMF, 16, LOSS_PAIRWISE, false, true, false, 0.1, 0},
 	{"neumf, dense Adam", "32-16-8-1", 17, 31, 4, 90, MODEL_NEUMF, 24, LOSS_SOFTMAX, true, false, false, 0.1, 0},
 	{"gmf", NULL, 5, 9, 2, 40, MODEL_GMF, 5, LOSS_BINARY, false, true, false, 0.1, 0},
 	{"gmf, pairwise", NULL, 13, 31, 3, 700, MODEL_GMF, 33, LOSS_PAIRWISE, false, false, false, 0, 0},
