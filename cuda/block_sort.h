@@ -9,7 +9,7 @@
 enum {
 	SORT_BITS = 9,            /* of a digit, at most; at least 2 */
 	SORT_DIGITS = 1 << SORT_BITS, /* two for each thread of a block */
-	FEW_ITEMS = 4, MOST_ITEMS = 16, /* a thread has of a tile */
+	FEW_ITEMS = 5, MOST_ITEMS = 17, /* a thread has of a tile: batches are often a few samples more than 1024 or 4096 */
 	SORT_TILE = MOST_ITEMS * THREADS,
 	SORT_WORDS = 2 * SORT_TILE + 2 * SORT_DIGITS + 4 * WARPS, /* of shared memory */
 };
@@ -58,27 +58,42 @@ ON_DEVICE void load_items(const uint32_t items, const uint32_t *keys, const uint
 	}
 }
 
+ON_DEVICE void clear_counts(uint32_t t, const struct sort_memory *m, uint32_t bits)
+{
+	for (uint32_t i = t; i < (uint32_t)WARPS << bits; i += THREADS)
+		m->counts[i] = 0;
+}
+
+/* Adds the warp's items to counts[w][digit]; of item i, alike: lanes that have the same digit, and of the first of those,
+ * before: the count so far. */
+ON_DEVICE void count_items(uint32_t w, const uint32_t items, const struct sort_memory *m, uint32_t shift, uint32_t bits,
+                           uint32_t (*key)[MOST_ITEMS], uint32_t (*alike)[WARP_LANES], uint32_t (*before)[WARP_LANES])
+{
+	uint32_t digit[WARP_LANES];
+	UNROLLED
+	for (uint32_t i = 0; i < items; i++) {
+		EACH_LANE(l) digit[OF_LANE(l)] = digit_of(OF_THREAD(key, w * WARP + l)[i], shift, bits);
+		find_alike(digit, SORT_BITS, alike[i]);
+	}
+	UNROLLED
+	for (uint32_t i = 0; i < items; i++) {
+		EACH_LANE(l) {
+			uint32_t *const count = m->counts + (w << bits) + digit_of(OF_THREAD(key, w * WARP + l)[i], shift, bits);
+			before[i][OF_LANE(l)] = 0;
+			if (lowest_bit(alike[i][OF_LANE(l)]) == l)
+				before[i][OF_LANE(l)] = count_up(count, count_bits(alike[i][OF_LANE(l)]));
+		}
+		lanes_meet();
+	}
+}
+
 /* How many of the digit the warp's earlier items are, and the lanes before: rank; of all the warp's: counts[w][digit]. */
 ON_DEVICE void rank_items(const uint32_t items, const struct sort_memory *m, uint32_t shift, uint32_t bits,
                           uint32_t (*key)[MOST_ITEMS], uint32_t (*rank)[MOST_ITEMS])
 {
 	EACH_WARP(w) {
-		uint32_t alike[MOST_ITEMS][WARP_LANES], before[MOST_ITEMS][WARP_LANES], digit[WARP_LANES], leader[WARP_LANES];
-		UNROLLED
-		for (uint32_t i = 0; i < items; i++) {
-			EACH_LANE(l) digit[OF_LANE(l)] = digit_of(OF_THREAD(key, w * WARP + l)[i], shift, bits);
-			find_alike(digit, SORT_BITS, alike[i]);
-		}
-		UNROLLED
-		for (uint32_t i = 0; i < items; i++) {
-			EACH_LANE(l) {
-				uint32_t *const count = m->counts + (w << bits) + digit_of(OF_THREAD(key, w * WARP + l)[i], shift, bits);
-				before[i][OF_LANE(l)] = 0;
-				if (lowest_bit(alike[i][OF_LANE(l)]) == l)
-					before[i][OF_LANE(l)] = count_up(count, count_bits(alike[i][OF_LANE(l)]));
-			}
-			lanes_meet();
-		}
+		uint32_t alike[MOST_ITEMS][WARP_LANES], before[MOST_ITEMS][WARP_LANES], leader[WARP_LANES];
+		count_items(w, items, m, shift, bits, key, alike, before);
 		UNROLLED
 		for (uint32_t i = 0; i < items; i++) {
 			EACH_LANE(l) leader[OF_LANE(l)] = lowest_bit(alike[i][OF_LANE(l)]);
@@ -92,12 +107,14 @@ ON_DEVICE void rank_items(const uint32_t items, const struct sort_memory *m, uin
 /* The warps' counts of a digit become the sums of those before them; returns that of all. */
 ON_DEVICE uint32_t scan_warps(const struct sort_memory *m, uint32_t digit, uint32_t bits)
 {
-	uint32_t sum = 0;
+	uint32_t sum = 0, count[WARPS];
+	UNROLLED
+	for (uint32_t w = 0; w < WARPS; w++)
+		count[w] = m->counts[(w << bits) + digit];
+	UNROLLED
 	for (uint32_t w = 0; w < WARPS; w++) {
-		uint32_t *const at = m->counts + (w << bits) + digit;
-		const uint32_t count = *at;
-		*at = sum;
-		sum += count;
+		m->counts[(w << bits) + digit] = sum;
+		sum += count[w];
 	}
 	return sum;
 }
@@ -107,8 +124,9 @@ ON_DEVICE uint32_t scan_warps(const struct sort_memory *m, uint32_t digit, uint3
 ON_DEVICE void add_warps(uint32_t t, uint32_t digits, const uint32_t *totals, uint32_t *to)
 {
 	uint32_t before = 0;
-	for (uint32_t w = 0; w < t / WARP; w++)
-		before += totals[w];
+	UNROLLED
+	for (uint32_t w = 0; w < WARPS; w++)
+		before += w < t / WARP ? totals[w] : 0;
 	if (2 * t < digits) {
 		to[2 * t] += before;
 		to[2 * t + 1] += before;
@@ -151,10 +169,7 @@ ON_DEVICE void sort_tile(const uint32_t items, const struct sort_memory *m, uint
                          uint32_t (*key)[MOST_ITEMS], uint32_t (*use)[MOST_ITEMS])
 {
 	PER_THREAD(uint32_t, rank, MOST_ITEMS);
-	EACH_THREAD(t) {
-		for (uint32_t i = t; i < (uint32_t)WARPS << bits; i += THREADS)
-			m->counts[i] = 0;
-	}
+	EACH_THREAD(t) clear_counts(t, m, bits);
 	rank_items(items, m, shift, bits, key, rank);
 	scan_digits(m, bits);
 	EACH_WARP(w) {

@@ -27,7 +27,7 @@ enum device_stream {
 enum { DEVICE_OWN_MARKS = 6, DEVICE_MARKS = DEVICE_OWN_MARKS + DEVICE_STREAMS - DEVICE_OWN_STREAMS };
 
 /* Queued work that is recorded once and replayed with one call. */
-enum { DEVICE_GRAPHS = 2 };
+enum { DEVICE_GRAPHS = 3 };
 
 struct device_block {
 	void *at;

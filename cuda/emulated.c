@@ -199,7 +199,7 @@ struct recorded {
 	size_t behind;            /* of a wait: where its mark is set */
 };
 
-enum { RECORDED_MAX = 512 };
+enum { RECORDED_MAX = 4096 };
 
 struct graphs {
 	struct recorded of[DEVICE_GRAPHS + 1][RECORDED_MAX]; /* the last one is being recorded */
@@ -293,7 +293,7 @@ void device_record_end(struct device *device, size_t graph)
 	struct graphs *graphs = graphs_of(device);
 	late_all();
 	forget(graphs, graph);
-	memcpy(graphs->of[graph], graphs->of[DEVICE_GRAPHS], sizeof graphs->of[graph]);
+	memcpy(graphs->of[graph], graphs->of[DEVICE_GRAPHS], graphs->counts[DEVICE_GRAPHS] * sizeof graphs->of[graph][0]);
 	graphs->counts[graph] = graphs->counts[DEVICE_GRAPHS];
 	graphs->counts[DEVICE_GRAPHS] = 0;
 	device->records = false;

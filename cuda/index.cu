@@ -26,27 +26,40 @@ ON_DEVICE uint32_t uses_of(const struct index_arguments *a)
 ON_DEVICE uint32_t tiles_begin(const struct index_arguments *a, uint32_t block)
 {
 	const uint32_t uses = uses_of(a), tiles = (uses + a->tile - 1) / a->tile;
-	return least_of(share_begin(tiles, BLOCKS, block) * a->tile, uses);
+	return least_of(tiles * block / BLOCKS * a->tile, uses); /* tiles and blocks are few */
 }
 
 /* counts[block][digit] = how many of the block's keys have it. */
+ON_DEVICE void count_share(const uint32_t items, const struct index_arguments *a)
+{
+	PER_THREAD(uint32_t, key, MOST_ITEMS);
+	PER_THREAD(uint32_t, use, MOST_ITEMS);
+	const struct sort_memory m = sort_memory();
+	const uint32_t digits = 1u << a->bits, end = tiles_begin(a, BLOCK + 1);
+	uint32_t behind = 0; /* keys that there are not, which have the last digit */
+	EACH_THREAD(t) clear_counts(t, &m, a->bits);
+	for (uint32_t begin = tiles_begin(a, BLOCK); begin < end; begin += a->tile) {
+		behind = begin + a->tile - least_of(begin + a->tile, end);
+		load_items(items, a->keys, NULL, begin, end, key, use);
+		EACH_WARP(w) {
+			uint32_t alike[MOST_ITEMS][WARP_LANES], before[MOST_ITEMS][WARP_LANES];
+			count_items(w, items, &m, a->shift, a->bits, key, alike, before);
+		}
+	}
+	EACH_THREAD(t) {
+		for (uint32_t d = t; d < digits; d += THREADS)
+			a->counts[BLOCK * digits + d] = scan_warps(&m, d, a->bits) - (d + 1 == digits ? behind : 0);
+	}
+}
+
 KERNEL(count_keys, struct index_arguments)
 {
-	const struct sort_memory m = sort_memory();
-	const uint32_t digits = 1u << a.bits, end = tiles_begin(&a, BLOCK + 1);
-	EACH_THREAD(t) {
-		for (uint32_t d = t; d < digits; d += THREADS)
-			m.places[d] = 0;
-	}
-	EACH_THREAD(t) {
-		UNROLLED_BY_8
-		for (uint32_t i = tiles_begin(&a, BLOCK) + t; i < end; i += THREADS)
-			count_up(m.places + digit_of(a.keys[i], a.shift, a.bits), 1);
-	}
-	EACH_THREAD(t) {
-		for (uint32_t d = t; d < digits; d += THREADS)
-			a.counts[BLOCK * digits + d] = m.places[d];
-	}
+	count_share(MOST_ITEMS, &a);
+}
+
+KERNEL(count_few_keys, struct index_arguments)
+{
+	count_share(FEW_ITEMS, &a);
 }
 
 ON_DEVICE void add_quad(struct uint4 *sum, const struct uint4 *more)
@@ -60,11 +73,11 @@ ON_DEVICE void add_quad(struct uint4 *sum, const struct uint4 *more)
 /* Four digits of every blocks-th row of counts: parts[0][thread] of the blocks before this one, parts[1][thread] of all. */
 ON_DEVICE void sum_counts(uint32_t t, const struct index_arguments *a, struct uint4 (*parts)[THREADS])
 {
-	const uint32_t quads = 1u << a->bits >> 2;
+	const uint32_t quad_bits = a->bits - 2, quad = t & ((1u << quad_bits) - 1);
 	struct uint4 before = {0, 0, 0, 0}, all = {0, 0, 0, 0};
 	UNROLLED_BY_8
-	for (uint32_t b = t / quads; b < BLOCKS; b += THREADS / quads) {
-		const struct uint4 count = *((const struct uint4 *)(const void *)a->counts + b * quads + t % quads);
+	for (uint32_t b = t >> quad_bits; b < BLOCKS; b += (uint32_t)THREADS >> quad_bits) {
+		const struct uint4 count = *((const struct uint4 *)(const void *)a->counts + (b << quad_bits) + quad);
 		if (b < BLOCK)
 			add_quad(&before, &count);
 		add_quad(&all, &count);
@@ -273,11 +286,13 @@ static void index_by_blocks(struct device *device, uint32_t most, struct index_a
 	const uint32_t blocks = blocks_for(most, a->tile, SORT_BLOCKS);
 	for (uint32_t pass = 0; pass < a->passes; pass++) {
 		point_at(a, pass);
-		LAUNCH(device, STREAM_AHEAD, count_keys, blocks, shared, *a);
-		if (few)
+		if (few) {
+			LAUNCH(device, STREAM_AHEAD, count_few_keys, blocks, shared, *a);
 			LAUNCH(device, STREAM_AHEAD, move_few_keys, blocks, shared, *a);
-		else
+		} else {
+			LAUNCH(device, STREAM_AHEAD, count_keys, blocks, shared, *a);
 			LAUNCH(device, STREAM_AHEAD, move_keys, blocks, shared, *a);
+		}
 	}
 	point_at(a, a->passes);
 	LAUNCH(device, STREAM_AHEAD, count_rows, blocks, shared, *a);

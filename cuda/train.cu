@@ -285,20 +285,31 @@ static void queue_next(struct backend_state *state, const struct train_span *spa
 	cuda_queue_ahead(state, span, b, NULL, a.to);
 }
 
-/* Graph b: batch b trains, the other one is made ready beside it. */
+/* Graphs 0 and 1 are of a batch, which lies in the first or the second place; what is between two graphs costs as much as
+ * a few small kernels, so the third one is of many batches. */
+enum { GRAPH_OF_MANY = 2, MANY = 8 };
+
+/* Batch b trains, the other one is made ready beside it. */
+static void queue_turn(struct backend_state *state, const struct train_span *span, size_t b)
+{
+	struct device *device = &state->device;
+	device_mark(device, STREAM_WORK, MARK_FORK);
+	device_wait(device, STREAM_AHEAD, MARK_FORK);
+	queue_next(state, span, 1 - b);
+	device_mark(device, STREAM_AHEAD, MARK_JOIN);
+	cuda_queue_samples(state, &state->batches[b], state->current + b);
+	queue_steps(state, &state->batches[b], state->current + b);
+	device_wait(device, STREAM_WORK, MARK_JOIN);
+}
+
 static void record_graphs(struct backend_state *state, const struct train_span *span)
 {
 	struct device *device = &state->device;
-	for (size_t b = 0; b < DEVICE_GRAPHS; b++) {
+	for (size_t graph = 0; graph < DEVICE_GRAPHS; graph++) {
 		device_record(device);
-		device_mark(device, STREAM_WORK, MARK_FORK);
-		device_wait(device, STREAM_AHEAD, MARK_FORK);
-		queue_next(state, span, 1 - b);
-		device_mark(device, STREAM_AHEAD, MARK_JOIN);
-		cuda_queue_samples(state, &state->batches[b], state->current + b);
-		queue_steps(state, &state->batches[b], state->current + b);
-		device_wait(device, STREAM_WORK, MARK_JOIN);
-		device_record_end(device, b);
+		for (size_t b = 0; b < (graph == GRAPH_OF_MANY ? MANY : 1); b++)
+			queue_turn(state, span, (graph + b) % 2);
+		device_record_end(device, graph);
 	}
 	state->has_graphs = true;
 }
@@ -313,8 +324,11 @@ static void replay_span(struct backend_state *state, const struct train_span *sp
 	queue_next(state, span, 0);
 	device_mark(device, STREAM_AHEAD, MARK_READY);
 	device_wait(device, STREAM_WORK, MARK_READY);
-	for (size_t b = 0; b < count; b++)
-		device_replay(device, b % 2);
+	for (size_t b = 0; b < count;) {
+		const bool many = count - b >= MANY;
+		device_replay(device, many ? (size_t)GRAPH_OF_MANY : b % 2);
+		b += many ? MANY : 1;
+	}
 }
 
 /* Batches of users: the host's part is small, so they are queued one by one. */
