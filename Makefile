@@ -198,7 +198,8 @@ instrumented := -O1 -fsanitize=thread
 
 # Fused multiply-adds by the processor: the library's cost forty times as much. As the CPU's sanitized kernels, those that
 # multiply have ASan alone.
-multiplying := adam exchange factors features history plain products rows segment softmax tower
+multiplying := adam exchange factors features history narrow narrow_score plain products rows segment softmax tower wide_rows \
+               wide_score wide_train
 $(multiplying:%=$(BUILD)/emulated/%.o): private emulated_flags = -mfma \
 	$(if $(filter 1,$(SANITIZE)),-fno-sanitize=undefined)
 
@@ -352,7 +353,7 @@ bench-counts: all bench-programs ## instructions of the kernels by callgrind, in
 
 gpu_bench := $(addprefix $(BUILD)/bench/,gpu stopwatch) $(gpu_ceilings) $(if $(DRY),$(BUILD)/emulated/recpipe_cuda.so)
 bench-gpu: all $(gpu_bench) ## speed of --device cuda into build/bench-gpu.tsv (BENCH=pattern DEVICE=cuda:1; DRY=1: emulated)
-	@tests/bench/gpu_run $(if $(DRY),-n) -b $(BUILD) $(if $(DEVICE),-d '$(DEVICE)') '$(BENCH)'
+	@tests/bench/gpu_run $(if $(DRY),-n) -b $(BUILD) $(if $(filter-out auto,$(DEVICE)),-d '$(DEVICE)') '$(BENCH)'
 
 bench-profile: all bench-programs ## where training spends its time, by function (perf; BENCH="1280 16384")
 	@tests/bench/profile -b $(BUILD) $(BENCH)

@@ -140,6 +140,9 @@ endif
 kind = $(or $(KIND_$1),$1)
 train_options = $(strip --model $(call kind,$1) --seed $(SEED) $(if $(filter mlp,$(call kind,$1)),$(mlp_options)) $(OPTIONS_$1))
 
+# Sweeps of ials are the CPU's alone.
+device = $(if $(filter ials,$(call kind,$1)),cpu,$(DEVICE))
+
 # Sweeps of ials forget where they began: it is always fitted anew.
 mlp_most = $(if $(filter mlp,$(call kind,$1)),$(EPOCHS) $(RATIO) $(SAMPLES))
 refit = $(if $(filter ials,$(call kind,$1)),1,$(REFIT))
@@ -147,14 +150,14 @@ refit = $(if $(filter ials,$(call kind,$1)),1,$(REFIT))
 # $(call model,NAME): the epoch is picked on the validation part, then everything up to the test part is fitted.
 define model
 $(call stamp,model.$1,$(call train_options,$1) from $(FROM_$1) --patience $(PATIENCE) --candidates $(VALID_CANDIDATES) \
-	most $(call mlp_most,$1) refit $(REFIT))
+	most $(call mlp_most,$1) refit $(REFIT) device $(call device,$1))
 $(models)/$1.epochs $(models)/$1.valid.safetensors &: $(RUN)/train.rec $(RUN)/valid.rec $(FROM_$1:%=$(models)/%.epochs) \
 		$(bin)/train-mlp $(RUN)/settings/model.$1 | $(models)
 	$$(threaded_stage) train.$1 -- pipeline/train $(RUN) $1 '$(FROM_$1)' '$(call mlp_most,$1)' $(CHECKPOINT_MINUTES) \
-		--patience $(PATIENCE) --candidates $(VALID_CANDIDATES) $(threads) $(call train_options,$1)
+		--patience $(PATIENCE) --candidates $(VALID_CANDIDATES) --device $(call device,$1) $(threads) $(call train_options,$1)
 $(models)/$1.safetensors: $(models)/$1.epochs $(models)/$1.valid.safetensors $(RUN)/fit.rec $(FROM_$1:%=$(models)/%.safetensors)
-	$$(threaded_stage) fit.$1 -- pipeline/fit $(RUN) $1 '$(FROM_$1)' $(call refit,$1) $(CHECKPOINT_MINUTES) $(threads) \
-		$(call train_options,$1)
+	$$(threaded_stage) fit.$1 -- pipeline/fit $(RUN) $1 '$(FROM_$1)' $(call refit,$1) $(CHECKPOINT_MINUTES) \
+		--device $(call device,$1) $(threads) $(call train_options,$1)
 endef
 $(foreach name,$(trained),$(eval $(call model,$(name))))
 
@@ -191,7 +194,7 @@ needs.popularity :=
 needs.random :=
 $(foreach m,$(MODELS),$(eval needs.$m := $(models)/$m.safetensors))
 $(foreach m,$(SIMILARITIES),$(eval needs.$m := $(models)/$m.rec))
-how = $(if $(filter $(MODELS),$1),--model $(needs.$1) $(call history,$1,$(RUN)/fit.rec) $(threads),$(if \
+how = $(if $(filter $(MODELS),$1),--model $(needs.$1) $(call history,$1,$(RUN)/fit.rec) --device $(DEVICE) $(threads),$(if \
       $(filter $(SIMILARITIES),$1),--similarity $(needs.$1) --history $(RUN)/fit.rec $(threads),--by $1))
 # Weights that the data cannot give are an empty file; so is all that would be made of them.
 unless_empty = $(if $(filter $(SIMILARITIES),$1),-i $2)
@@ -219,8 +222,8 @@ $(valid)/lists.rec: $(RUN)/train.rec $(RUN)/valid.rec $(bin)/sample-neg $(RUN)/s
 		--seed $(EVALUATION_SEED) -o $@ $(RUN)/valid.rec
 define score_valid
 $(valid)/$1.rec: $(valid)/lists.rec $(models)/$1.valid.safetensors $(bin)/score
-	$$(threaded_stage) blend.score.$1 -- score --model $(models)/$1.valid.safetensors $(call history,$1,$(RUN)/train.rec) $(threads) \
-		-o $$@ $$<
+	$$(threaded_stage) blend.score.$1 -- score --model $(models)/$1.valid.safetensors $(call history,$1,$(RUN)/train.rec) \
+		--device $(DEVICE) $(threads) -o $$@ $$<
 endef
 $(foreach name,$(MODELS),$(eval $(call score_valid,$(name))))
 
@@ -294,7 +297,7 @@ $(RUN)/report.tsv: $(tables) $(tests) $(lists) $(RUN)/model.safetensors pipeline
 tune: $(tools) ## search for a model's settings on the validation part (MODEL= DATA= TRIALS= SEED= GRID=file)
 	@$(MAKE) --no-print-directory $(jobs) $(RUN)/train.rec
 	@PATH='$(bin)':$$PATH pipeline/tune $(GRID:%=-g %) -j $(THREADS) $(RUN) $(MODEL) $(TRIALS) $(SEED) \
-		--candidates $(VALID_CANDIDATES) $(TRAIN_OPTIONS)
+		--candidates $(VALID_CANDIDATES) $(addprefix --device ,$(filter-out auto,$(call device,$(MODEL)))) $(TRAIN_OPTIONS)
 
 .PHONY: pipeline print-run print-served
 # The tools alone: nothing here goes by the CUDA backend, which takes longer to compile than all of them.

@@ -1,5 +1,5 @@
-/* Which backend a device name means. The CUDA backend is a shared object that is opened at run time: the
- * tools never link against CUDA, and say which part of it is missing: the object, the runtime that it
+/* Which backend a device name means, and which one "auto" does. The CUDA backend is a shared object that is opened at
+ * run time: the tools never link against CUDA, and say which part of it is missing: the object, the runtime that it
  * links (the dynamic linker's own words), or the driver or device (the backend's probe). */
 #include "backend.h"
 
@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <unistd.h>
 
+#include "isa.h"
 #include "options.h"
 
 enum { FOLDER_MAX = PATH_MAX + 64, NUMBER_MAX = 1023, DIGITS_MAX = 32 };
@@ -120,8 +121,7 @@ static int parse_devices(const char *text, struct devices *devices, struct error
 const struct backend *backend_find(const char *device, struct error *error)
 {
 	struct devices devices = {.count = 0};
-	/* The CUDA backend's kernels were compiled, and run by an emulator, but never by a device: nobody gets them unasked. */
-	if (strcmp(device, "cpu") == 0 || strcmp(device, "auto") == 0)
+	if (strcmp(device, "cpu") == 0)
 		return &backend_cpu;
 	if (strncmp(device, "cuda", 4) == 0 && (device[4] == '\0' || device[4] == ':')) {
 		if (parse_devices(device[4] == ':' ? device + 5 : "0", &devices, error) < 0)
@@ -131,4 +131,74 @@ const struct backend *backend_find(const char *device, struct error *error)
 	error_set(error, CODE_USAGE, "--device: '%s' is unknown, expected auto, cpu, cuda, cuda:N or several as "
 	          "cuda:0,1 or cuda:0-3", device);
 	return NULL;
+}
+
+/* ---- auto ---- */
+
+static const char *named_device(const char *wanted)
+{
+	const char *named = getenv("RECPIPE_DEVICE");
+	return strcmp(wanted, "auto") == 0 && named && named[0] != '\0' ? named : wanted;
+}
+
+/* The CUDA runtime in the object opens the same. Only asked where a device cannot be used. */
+static bool has_driver(void)
+{
+	void *driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
+	if (driver)
+		dlclose(driver);
+	return driver != NULL;
+}
+
+static void choose_automatically(const char *isa, struct backend_choice *choice)
+{
+	static const struct devices first = {.count = 1};
+	char path[FOLDER_MAX];
+	choice->backend = &backend_cpu;
+	if (isa_is_forced(isa))
+		return;
+	if (!find_object(path)) {
+		error_set(&choice->why, CODE_UNAVAILABLE, "%s was not built", object_name);
+		return;
+	}
+	const struct backend *cuda = open_object(path, &first, &choice->why);
+	choice->automatic = cuda != NULL;
+	choice->news = cuda || has_driver();
+	if (cuda)
+		choice->backend = cuda;
+}
+
+int backend_choose(const char *device, const char *isa, struct backend_choice *choice, struct error *error)
+{
+	*choice = (struct backend_choice){0};
+	device = named_device(device);
+	if (strcmp(device, "auto") == 0)
+		choose_automatically(isa, choice);
+	else
+		choice->backend = backend_find(device, error);
+	return choice->backend ? 0 : -1;
+}
+
+struct backend_state *backend_open(struct backend_choice *choice, const struct model_shape *shape,
+                                   const struct parameters *parameters, const struct backend_options *options,
+                                   struct error *error)
+{
+	/* A rule of size would stand here, where the model and the batch are known. */
+	if (!choice->automatic)
+		return choice->backend->open(shape, parameters, options, error);
+	struct backend_state *state = choice->backend->open(shape, parameters, options, &choice->why);
+	if (state)
+		return state;
+	choice->backend = &backend_cpu;
+	choice->automatic = false;
+	state = backend_cpu.open(shape, parameters, options, error);
+	if (!state && choice->why.code != CODE_USAGE) /* else both refuse what was asked for: one of them is enough */
+		error_prefix(error, "%s; on the CPU", choice->why.message);
+	return state;
+}
+
+void backend_tell(const char *doing, const struct backend_choice *choice, const struct backend_state *state)
+{
+	const char *why = choice->why.message;
+	note("%s on %s%s%s%s", doing, choice->backend->describe(state), why[0] ? " (no CUDA: " : "", why, why[0] ? ")" : "");
 }

@@ -142,10 +142,29 @@ struct backend {
 
 extern const struct backend backend_cpu;
 
-/* The backend for `device`: "auto" (the CPU: see backend.c), "cpu", "cuda", "cuda:N", or several devices of one machine,
- * "cuda:0,2" or "cuda:0-3".
+/* The backend for a device that is named: "cpu", "cuda", "cuda:N", or several devices of one machine, "cuda:0,2" or "cuda:0-3".
  * NULL with CODE_USAGE for another word, CODE_UNAVAILABLE when the one asked for cannot be had. */
 MUST_CHECK const struct backend *backend_find(const char *device, struct error *error);
+
+/* What --device came to. */
+struct backend_choice {
+	const struct backend *backend;
+	bool automatic;   /* a device that auto took: what it refuses to open goes to the CPU */
+	bool news;        /* auto came to a device, or past one although there are a CUDA backend and a driver */
+	struct error why; /* why auto came to the CPU; no message: it did not, or nobody wonders */
+};
+
+/* As backend_find; "auto" is what RECPIPE_DEVICE names, else CUDA device 0 where there is one that works, else the CPU. Who
+ * names an instruction set (`isa`, RECPIPE_ISA) means the CPU. */
+MUST_CHECK int backend_choose(const char *device, const char *isa, struct backend_choice *choice, struct error *error);
+
+/* The backend's `open`; the CPU's where that of a device that auto took fails, whatever the reason. */
+MUST_CHECK struct backend_state *backend_open(struct backend_choice *choice, const struct model_shape *shape,
+                                              const struct parameters *parameters,
+                                              const struct backend_options *options, struct error *error);
+
+/* "training on cpu, avx512, 2 threads (no CUDA: there is no …)" on stderr; "training" is `doing`. */
+void backend_tell(const char *doing, const struct backend_choice *choice, const struct backend_state *state);
 
 #ifdef __cplusplus
 }

@@ -10,8 +10,7 @@ int scorer_open_model(struct scorer *scorer, const char *path, const char *devic
                       const struct backend_options *options, struct error *error)
 {
 	*scorer = (struct scorer){.kind = SCORE_BY_MODEL};
-	scorer->backend = backend_find(device, error);
-	if (!scorer->backend || model_read(&scorer->model, path, error) < 0)
+	if (backend_choose(device, options->isa, &scorer->choice, error) < 0 || model_read(&scorer->model, path, error) < 0)
 		return -1;
 	if (scorer->model.has_best)
 		parameters_copy(&scorer->model.parameters, &scorer->model.best);
@@ -59,14 +58,14 @@ int scorer_start(struct scorer *scorer, const struct interactions *history, stru
 	    ials_serve_strangers(&scorer->model, history, &how, error) < 0)
 		return -1;
 	scorer->options.histories = history;
-	scorer->state = scorer->backend->open(&scorer->model.shape, &scorer->model.parameters, &scorer->options, error);
+	scorer->state = backend_open(&scorer->choice, &scorer->model.shape, &scorer->model.parameters, &scorer->options, error);
 	return scorer->state ? 0 : -1;
 }
 
 void scorer_release(struct scorer *scorer)
 {
-	if (scorer->backend)
-		scorer->backend->close(scorer->state);
+	if (scorer->choice.backend)
+		scorer->choice.backend->close(scorer->state);
 	if (scorer->kind == SCORE_BY_MODEL)
 		model_file_release(&scorer->model);
 	similarity_release(&scorer->similarity);
@@ -80,14 +79,14 @@ static int score_lists(struct scorer *scorer, const struct score_lists *request,
 {
 	if (scorer->kind == SCORE_BY_SIMILARITY)
 		return scorer_similarity_lists(scorer, request, error);
-	return scorer->backend->score_lists(scorer->state, request, error);
+	return scorer->choice.backend->score_lists(scorer->state, request, error);
 }
 
 static int score_top(struct scorer *scorer, const struct score_top *request, struct error *error)
 {
 	if (scorer->kind == SCORE_BY_SIMILARITY)
 		return scorer_similarity_top(scorer, request, error);
-	return scorer->backend->score_top(scorer->state, request, error);
+	return scorer->choice.backend->score_top(scorer->state, request, error);
 }
 
 static bool is_baseline(const struct scorer *scorer)

@@ -17,9 +17,9 @@ enum scorer_kind { SCORE_BY_MODEL, SCORE_BY_POPULARITY, SCORE_BY_RANDOM, SCORE_B
 struct scorer {
 	enum scorer_kind kind;
 	struct model_file model;        /* SCORE_BY_MODEL */
-	const struct backend *backend;
+	struct backend_choice choice;
 	struct backend_options options;
-	struct backend_state *state;    /* once started */
+	struct backend_state *state;    /* once started, which may change the choice */
 	uint64_t seed;                  /* SCORE_BY_RANDOM: scores depend on (seed, user, item) */
 	struct similarity similarity;   /* SCORE_BY_SIMILARITY */
 	struct stream_info ids;         /* what the weights are of */
@@ -27,7 +27,7 @@ struct scorer {
 	struct pool *pool;
 };
 
-/* Reads the model at `path` and finds a backend for it. */
+/* Reads the model at `path` and chooses a backend for it. */
 MUST_CHECK int scorer_open_model(struct scorer *scorer, const char *path, const char *device,
                                  const struct backend_options *options, struct error *error);
 /* Reads the weights at `path`. Of backend_options, threads and isa are used. */

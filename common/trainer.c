@@ -45,25 +45,6 @@ static int make_offsets(struct trainer *trainer, struct error *error)
 	return trainer->item_offsets ? 0 : -1;
 }
 
-static int open_backend(struct trainer *trainer, struct error *error)
-{
-	const struct trainer_options *options = trainer->options;
-	uint64_t groups = trainer->batch_groups < trainer->feed.positives ? trainer->batch_groups
-	                                                                   : trainer->feed.positives;
-	const struct backend_options backend = {
-		.precision = options->precision, .threads = options->threads, .isa = options->isa, .optimizer = options->optimizer,
-		.seed = options->seed, .ratio = options->ratio, .batch_groups = (uint32_t)groups,
-		.loss = options->loss, .item_offsets = trainer->item_offsets,
-		.histories = trainer->inputs->train, .features = trainer->inputs->features,
-	};
-	trainer->state = trainer->backend->open(&trainer->model->shape, &trainer->model->parameters, &backend, error);
-	if (!trainer->state)
-		return -1;
-	if (!options->quiet)
-		note("training on %s", trainer->backend->describe(trainer->state));
-	return 0;
-}
-
 /* Sets of parameters beside the current ones: moments for checkpoints, the average of epochs, the best epoch
  * for validation. */
 static int make_sets(struct trainer *trainer, struct error *error)
@@ -84,15 +65,12 @@ static int trainer_init(struct trainer *trainer, struct error *error)
 		trainer->model->metadata = json_object();
 	trainer->log_rows = json_array();
 	trainer->validates = trainer->inputs->valid != NULL;
-	trainer->backend = trainer->inputs->backend ? trainer->inputs->backend
-	                                            : backend_find(trainer->options->device, error);
-	if (!trainer->backend)
+	if (trainer_choose_backend(trainer, error) < 0)
 		return -1;
 	cut_spans(trainer);
 	trainer->rates = mem_alloc(trainer->span_groups / trainer->batch_groups, sizeof *trainer->rates, error);
 	if (!trainer->rates || feed_init(trainer, error) < 0 || make_offsets(trainer, error) < 0 ||
-	    open_backend(trainer, error) < 0 ||
-	    make_sets(trainer, error) < 0)
+	    trainer_open_backend(trainer, error) < 0 || make_sets(trainer, error) < 0)
 		return -1;
 	trainer->checkpoint_time = clock_seconds();
 	if (trainer->model->is_checkpoint && checkpoint_restore(trainer, error) < 0)

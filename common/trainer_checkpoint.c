@@ -17,6 +17,7 @@ static json_t *position_to_json(const struct trainer *trainer)
 	POSITION_INTEGERS(PUT_INTEGER)
 	POSITION_REALS(PUT_REAL)
 	json_object_set(object, "log", trainer->log_rows);
+	json_object_set_new(object, "device", json_string(trainer->backend->name));
 	return object;
 }
 
@@ -68,11 +69,25 @@ int checkpoint_write(struct trainer *trainer, struct error *error)
 	return model_write(model, trainer->inputs->checkpoint_path, error);
 }
 
+/* NULL when there is none; the caller's to release. */
+static json_t *read_position(const struct trainer *trainer)
+{
+	const json_t *text = json_object_get(trainer->model->metadata, "training");
+	return trainer->model->is_checkpoint && json_is_string(text) ? json_loads(json_string_value(text), 0, NULL) : NULL;
+}
+
+void checkpoint_device(const struct trainer *trainer, char name[TRAINER_DEVICE_SIZE])
+{
+	json_t *position = read_position(trainer);
+	const json_t *device = json_object_get(position, "device");
+	snprintf(name, TRAINER_DEVICE_SIZE, "%s", json_is_string(device) ? json_string_value(device) : "");
+	json_decref(position);
+}
+
 int checkpoint_restore(struct trainer *trainer, struct error *error)
 {
 	struct model_file *model = trainer->model;
-	const json_t *text = json_object_get(model->metadata, "training");
-	json_t *position = json_is_string(text) ? json_loads(json_string_value(text), 0, NULL) : NULL;
+	json_t *position = read_position(trainer);
 	int result = position_from_json(trainer, position, error);
 	json_decref(position);
 	if (result < 0)

@@ -1,4 +1,4 @@
-/* The inside of the trainer, shared by trainer.c, trainer_feed.c and trainer_checkpoint.c. */
+/* The inside of the trainer, shared by trainer.c and trainer_*.c. */
 #ifndef RECPIPE_TRAINER_INTERNAL_H
 #define RECPIPE_TRAINER_INTERNAL_H
 
@@ -26,6 +26,8 @@ struct feed {
 	uint32_t *permutation;
 };
 
+enum { TRAINER_DEVICE_SIZE = 16 };
+
 /* How far training has come: what a checkpoint must hold beside parameters and moments. */
 struct position {
 	uint32_t epoch;                   /* from 0; options->epochs when done */
@@ -43,7 +45,9 @@ struct trainer {
 	struct model_file *model;
 	const struct trainer_options *options;
 	const struct trainer_inputs *inputs;
-	const struct backend *backend;
+	struct backend_choice choice;
+	char begun_on[TRAINER_DEVICE_SIZE]; /* the backend's name in the checkpoint; empty: none, or not said */
+	const struct backend *backend;    /* once it is open */
 	struct backend_state *state;
 	struct feed feed;
 	struct validation validation;
@@ -81,7 +85,15 @@ MUST_CHECK int feed_drain(struct trainer *trainer, struct error *error);
 /* The training positives, once the first epoch is over. */
 const struct interactions *feed_interactions(const struct trainer *trainer);
 
+/* trainer_backend.c */
+/* Finds the device that options name. auto keeps to the CPU where the checkpoint's run was on it. */
+MUST_CHECK int trainer_choose_backend(struct trainer *trainer, struct error *error);
+/* Sets backend and state, and says what is trained on, and that a resumed run was on another device. */
+MUST_CHECK int trainer_open_backend(struct trainer *trainer, struct error *error);
+
 /* trainer_checkpoint.c */
+/* The name of the backend that the checkpoint's run was on; empty where it does not say so. */
+void checkpoint_device(const struct trainer *trainer, char name[TRAINER_DEVICE_SIZE]);
 MUST_CHECK int checkpoint_write(struct trainer *trainer, struct error *error);
 MUST_CHECK int checkpoint_restore(struct trainer *trainer, struct error *error);
 MUST_CHECK int checkpoint_when_due(struct trainer *trainer, struct error *error);

@@ -52,10 +52,20 @@ KERNEL(step_dense, struct dense_arguments)
 	}
 }
 
-static void queue_dense(struct backend_state *state, const struct segments *segments, const struct step *step, float *sums)
+/* Parts of the segments: a bit for each of enum dense_part. */
+static void queue_dense(struct backend_state *state, const struct segments *segments, unsigned parts, const struct step *step,
+                        float *sums)
 {
 	struct dense_arguments a;
-	a.segments = *segments;
+	memset(&a, 0, sizeof a);
+	for (uint32_t s = 0; s < segments->count; s++) {
+		const uint32_t to = a.segments.count, blocks = segments->first_block[s + 1] - segments->first_block[s];
+		if (!(parts >> segments->of[s].part & 1))
+			continue;
+		a.segments.of[to] = segments->of[s];
+		a.segments.first_block[to + 1] = a.segments.first_block[to] + blocks;
+		a.segments.count++;
+	}
 	a.trained = trained_of(state);
 	a.step = step;
 	a.sums = sums;
@@ -64,9 +74,11 @@ static void queue_dense(struct backend_state *state, const struct segments *segm
 		       THREADS * sizeof(float), a);
 }
 
-void cuda_step_dense(struct backend_state *state, const struct step *step)
+enum { ALL_PARTS = (1 << DENSE_PARTS) - 1 };
+
+void cuda_step_dense(struct backend_state *state, enum dense_part part, const struct step *step)
 {
-	queue_dense(state, &state->segments, step, NULL);
+	queue_dense(state, &state->segments, 1u << part, step, NULL);
 }
 
 size_t cuda_dense_floats(const struct backend_state *state)
@@ -76,7 +88,7 @@ size_t cuda_dense_floats(const struct backend_state *state)
 
 void cuda_sum_dense(struct backend_state *state, const struct step *step, float *sums)
 {
-	queue_dense(state, &state->segments, step, sums);
+	queue_dense(state, &state->segments, ALL_PARTS, step, sums);
 }
 
 void cuda_step_sums(struct backend_state *state, const struct step *step, const float *sums, uint32_t ranks)
@@ -87,7 +99,7 @@ void cuda_step_sums(struct backend_state *state, const struct step *step, const 
 		segments.of[s].count = ranks;
 		segments.of[s].stride = (uint32_t)cuda_dense_floats(state);
 	}
-	queue_dense(state, &segments, step, NULL);
+	queue_dense(state, &segments, ALL_PARTS, step, NULL);
 }
 
 struct table_arguments {

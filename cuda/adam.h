@@ -94,11 +94,12 @@ struct row_sums {
 	uint32_t columns, shift;
 };
 
-static inline struct row_sums row_sums_of(const struct side *side, const struct row_index *index, uint32_t columns)
+static inline struct row_sums row_sums_of(const struct side *side, enum segment_of of, const struct row_index *index,
+                                          uint32_t columns)
 {
 	struct row_sums s;
-	s.sums = side->sums;
-	s.cuts = side->cuts;
+	s.sums = of == SEGMENT_TOWER ? side->sums : side->factor_sums;
+	s.cuts = of == SEGMENT_TOWER ? side->cuts : side->factor_cuts;
 	s.starts = index->starts;
 	s.columns = columns;
 	s.shift = cuda_segment_shift(side->uses_max);

@@ -3,6 +3,7 @@
 #include "comm.h"
 #include "plain.h"
 #include "several.h"
+#include "wide.h"
 
 #include <stdlib.h>
 
@@ -120,7 +121,10 @@ static int init_forward(struct backend_state *state, struct error *error)
 		struct side *side = &state->sides[s];
 		const uint32_t columns = side->embeddings.columns;
 		const size_t weights = (size_t)layer_pitch(state->options.precision, columns, tower->width) * tower->width;
-		if (cuda_plan(state, &side->forth, (size_t)columns + tower->width, 0, weights, UINT32_MAX, 1, error) < 0)
+		const int status = cuda_rows_go_wide(state, (enum side_name)s, false)
+		                       ? cuda_plan_wide_rows(state, (enum side_name)s, false, error)
+		                       : cuda_plan(state, &side->forth, (size_t)columns + tower->width, 0, weights, UINT32_MAX, 1, error);
+		if (status < 0)
 			return -1;
 	}
 	return 0;

@@ -19,7 +19,7 @@ static struct handles *handles_of(struct device *device)
 
 cudaStream_t device_stream(struct device *device, enum device_stream stream)
 {
-	return handles_of(device)->streams[stream];
+	return handles_of(device)->streams[device_route(device, stream)];
 }
 
 void device_check(struct device *device, cudaError_t status, const char *what)
@@ -227,6 +227,7 @@ void device_wait(struct device *device, enum device_stream stream, size_t mark)
 
 void device_record(struct device *device)
 {
+	device->records = true;
 	device_check(device, cudaStreamBeginCapture(device_stream(device, STREAM_WORK), cudaStreamCaptureModeRelaxed),
 	             "recording a graph");
 }
@@ -234,6 +235,7 @@ void device_record(struct device *device)
 void device_record_end(struct device *device, size_t graph)
 {
 	cudaGraph_t recorded = NULL;
+	device->records = false;
 	device_check(device, cudaStreamEndCapture(device_stream(device, STREAM_WORK), &recorded), "recording a graph");
 	if (recorded)
 		device_check(device, cudaGraphInstantiateWithFlags(&handles_of(device)->graphs[graph], recorded, 0),

@@ -1,4 +1,4 @@
-/* What the backend asks of a device beside kernels: memory, copies, two streams. device.cu does it with the CUDA
+/* What the backend asks of a device beside kernels: memory, copies, two streams and branches of graphs. device.cu does it with the CUDA
  * runtime, emulated.c with plain memory.
  *
  * Errors of queued work are kept in the device and told by device_finish: nothing waits before. */
@@ -15,13 +15,19 @@ enum { DEVICE_BLOCKS_MAX = 192, DEVICE_PINNED_MAX = 4, DEVICE_SHARED_PLAIN = 48 
 
 /* Training and scoring go by STREAM_WORK; the next batch is drawn and indexed by STREAM_AHEAD, and rounds of scoring come
  * and go by it (rounds.cu). */
-enum device_stream { STREAM_WORK, STREAM_AHEAD, DEVICE_STREAMS };
+enum device_stream {
+	STREAM_WORK, STREAM_AHEAD,
+	/* Only within graphs (device_fork): beside STREAM_AHEAD, and beside STREAM_WORK. */
+	BRANCH_AHEAD, BRANCH_ITEM, BRANCH_FACTORS, BRANCH_DENSE,
+	DEVICE_STREAMS,
+	DEVICE_OWN_STREAMS = BRANCH_AHEAD,
+};
 
-/* Marks in a stream that another one can wait for. */
-enum { DEVICE_MARKS = 6 };
+/* Marks in a stream that another one can wait for. Behind the own ones each branch has one. */
+enum { DEVICE_OWN_MARKS = 6, DEVICE_MARKS = DEVICE_OWN_MARKS + DEVICE_STREAMS - DEVICE_OWN_STREAMS };
 
 /* Queued work that is recorded once and replayed with one call. */
-enum { DEVICE_GRAPHS = 2 };
+enum { DEVICE_GRAPHS = 3 };
 
 struct device_block {
 	void *at;
@@ -40,6 +46,8 @@ struct device {
 	struct device_block pinned[DEVICE_PINNED_MAX]; /* host memory, freed by device_close */
 	void *handles, *times;    /* of the implementation */
 	struct error failure;     /* of queued work */
+	bool records;             /* a graph */
+	enum device_stream branches[DEVICE_OWN_STREAMS]; /* by which a stream's work goes just now; STREAM_WORK: by itself */
 };
 
 /* 0 when device `number` can be used; -1 with CODE_UNAVAILABLE and which of driver and device is missing or too old. */
@@ -92,6 +100,18 @@ void device_record(struct device *device);
 void device_record_end(struct device *device, size_t graph);
 void device_replay(struct device *device, size_t graph); /* on STREAM_WORK */
 void device_forget(struct device *device);               /* every graph */
+
+/* Within a graph: what is queued on a stream goes by a branch of its own from now on, which comes behind all that is on the
+ * stream so far; goes by the stream again; comes, from now on, behind the branch as well. A branch may be forked again once
+ * it was joined. Outside of graphs, nothing: all goes by the stream, in the order in which it is queued. */
+void device_fork(struct device *device, enum device_stream stream, enum device_stream branch);
+void device_trunk(struct device *device, enum device_stream stream);
+void device_join(struct device *device, enum device_stream stream, enum device_stream branch);
+/* Of the implementations: the stream or the branch that its work goes by. */
+static inline enum device_stream device_route(const struct device *device, enum device_stream stream)
+{
+	return stream < DEVICE_OWN_STREAMS && device->branches[stream] != STREAM_WORK ? device->branches[stream] : stream;
+}
 
 /* Waits for a mark. -1 with the first thing that went wrong so far. */
 MUST_CHECK int device_reach(struct device *device, size_t mark, struct error *error);

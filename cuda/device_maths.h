@@ -27,9 +27,16 @@ ON_DEVICE uint32_t bits_of_float(float value)
 #endif
 }
 
+/* What is no number stays none. */
 ON_DEVICE float relu(float x)
 {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+	float larger;
+	asm("max.NaN.f32 %0, %1, 0f00000000;" : "=f"(larger) : "f"(x));
+	return larger;
+#else
 	return 0.0f > x ? 0.0f : x;
+#endif
 }
 
 /* exp(x) for x in [-87, 0]. */

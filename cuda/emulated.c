@@ -18,7 +18,7 @@ static bool has_fused_multiply_add(void) { return true; }
 #endif
 
 struct emulated emulated;
-struct emulated_settings emulated_settings = {.shared_limit = 96 * 1024, .memory = SIZE_MAX, .pinned = SIZE_MAX,
+struct emulated_settings emulated_settings = {.shared_limit = 227 * 1024, .memory = SIZE_MAX, .pinned = SIZE_MAX,
                                               .capability = 90, .devices = 5};
 
 int device_probe(int number, struct error *error)
@@ -196,14 +196,14 @@ struct recorded {
 	struct emulated_launch launch;
 	void *arguments;
 	size_t bytes, mark;
+	size_t behind;            /* of a wait: where its mark is set */
 };
 
-enum { RECORDED_MAX = 512 };
+enum { RECORDED_MAX = 4096 };
 
 struct graphs {
 	struct recorded of[DEVICE_GRAPHS + 1][RECORDED_MAX]; /* the last one is being recorded */
 	size_t counts[DEVICE_GRAPHS + 1];
-	bool records;
 };
 
 static struct graphs *graphs_of(struct device *device)
@@ -221,6 +221,11 @@ static void keep(struct device *device, struct recorded recorded)
 	size_t *count = &graphs->counts[DEVICE_GRAPHS];
 	if (*count == RECORDED_MAX)
 		abort();
+	recorded.stream = device_route(device, recorded.stream);
+	recorded.behind = *count;
+	for (size_t i = 0; i < *count && recorded.kind == RECORDED_WAIT; i++)
+		if (graphs->of[DEVICE_GRAPHS][i].kind == RECORDED_MARK && graphs->of[DEVICE_GRAPHS][i].mark == recorded.mark)
+			recorded.behind = i;
 	graphs->of[DEVICE_GRAPHS][(*count)++] = recorded;
 }
 
@@ -241,7 +246,7 @@ static void run_late(void *what)
 void emulated_launch(struct device *device, enum device_stream stream, const struct emulated_launch *launch,
                      const void *arguments, size_t size)
 {
-	if (graphs_of(device)->records) {
+	if (device->records) {
 		keep(device, (struct recorded){.kind = RECORDED_LAUNCH, .stream = stream, .launch = *launch,
 		                               .arguments = late_memory(arguments, size)});
 	} else if (is_late()) {
@@ -262,7 +267,7 @@ static void clear(struct device *device, enum device_stream stream, void *to, si
 
 void device_zero(struct device *device, enum device_stream stream, void *to, size_t bytes)
 {
-	if (graphs_of(device)->records)
+	if (device->records)
 		keep(device, (struct recorded){.kind = RECORDED_CLEARING, .stream = stream, .arguments = to, .bytes = bytes});
 	else if (is_late())
 		late_copy(stream, to, NULL, bytes);
@@ -280,7 +285,7 @@ static void forget(struct graphs *graphs, size_t graph)
 
 void device_record(struct device *device)
 {
-	graphs_of(device)->records = true;
+	device->records = true;
 }
 
 void device_record_end(struct device *device, size_t graph)
@@ -288,10 +293,10 @@ void device_record_end(struct device *device, size_t graph)
 	struct graphs *graphs = graphs_of(device);
 	late_all();
 	forget(graphs, graph);
-	memcpy(graphs->of[graph], graphs->of[DEVICE_GRAPHS], sizeof graphs->of[graph]);
+	memcpy(graphs->of[graph], graphs->of[DEVICE_GRAPHS], graphs->counts[DEVICE_GRAPHS] * sizeof graphs->of[graph][0]);
 	graphs->counts[graph] = graphs->counts[DEVICE_GRAPHS];
 	graphs->counts[DEVICE_GRAPHS] = 0;
-	graphs->records = false;
+	device->records = false;
 }
 
 static void redo(struct device *device, const struct recorded *r)
@@ -312,18 +317,36 @@ static void redo(struct device *device, const struct recorded *r)
 	}
 }
 
-/* Between the streams of a graph nothing says which one comes first: the tests have it both ways. The watch knows what
- * follows from marks, and wants them as they were recorded. */
+/* Does what the stream has in a graph, up to a wait for what is not done. False when that is nothing. */
+static bool go_on(struct device *device, size_t graph, enum device_stream stream, bool *done)
+{
+	const struct graphs *graphs = graphs_of(device);
+	bool some = false;
+	for (size_t i = 0; i < graphs->counts[graph]; i++) {
+		const struct recorded *r = &graphs->of[graph][i];
+		if (r->stream != stream || done[i])
+			continue;
+		if (r->behind < i && !done[r->behind])
+			break;
+		redo(device, r);
+		some = done[i] = true;
+	}
+	return some;
+}
+
+/* Between the streams of a graph marks alone say what comes first: the tests have the first stream ahead of all others, as
+ * far as it may be, and the last one. The watch knows what follows from marks, and wants them as they were recorded. */
 static void replay(struct device *device, size_t graph)
 {
 	const struct graphs *graphs = graphs_of(device);
-	const enum device_stream first = emulated_settings.ahead_last ? STREAM_WORK : STREAM_AHEAD;
-	const int passes = emulated_watched ? 1 : DEVICE_STREAMS;
+	bool done[RECORDED_MAX] = {false};
 	watch_replay(device);
-	for (int pass = 0; pass < passes; pass++)
-		for (size_t i = 0; i < graphs->counts[graph]; i++)
-			if (passes == 1 || (graphs->of[graph][i].stream == first) == (pass == 0))
-				redo(device, &graphs->of[graph][i]);
+	for (size_t i = 0; i < graphs->counts[graph] && emulated_watched; i++)
+		redo(device, &graphs->of[graph][i]);
+	for (uint32_t turn = 0; turn < DEVICE_STREAMS && !emulated_watched;) {
+		const uint32_t stream = emulated_settings.ahead_last ? turn : DEVICE_STREAMS - 1 - turn;
+		turn = go_on(device, graph, (enum device_stream)stream, done) ? 0 : turn + 1;
+	}
 	watch_replay_end(device);
 	emulated_settings.replays++;
 }
@@ -357,7 +380,7 @@ void device_forget(struct device *device)
 
 void device_mark(struct device *device, enum device_stream stream, size_t mark)
 {
-	if (graphs_of(device)->records) {
+	if (device->records) {
 		keep(device, (struct recorded){.kind = RECORDED_MARK, .stream = stream, .mark = mark});
 		return;
 	}
@@ -367,7 +390,7 @@ void device_mark(struct device *device, enum device_stream stream, size_t mark)
 
 void device_wait(struct device *device, enum device_stream stream, size_t mark)
 {
-	if (graphs_of(device)->records) {
+	if (device->records) {
 		keep(device, (struct recorded){.kind = RECORDED_WAIT, .stream = stream, .mark = mark});
 		return;
 	}

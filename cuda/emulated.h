@@ -11,7 +11,7 @@ struct emulated_settings {
 	bool backwards;           /* threads and blocks run in descending order */
 	int devices;              /* how many there are: cuda:0 on */
 	bool no_comm;             /* nothing to move data between them */
-	bool ahead_last;          /* of graphs, what is on STREAM_AHEAD comes last instead of first */
+	bool ahead_last;          /* of graphs, STREAM_WORK goes first as far as it may, the others behind it; else last */
 	bool late;                /* streams work as late as can be: late.h */
 	uint64_t launches, replays; /* so far */
 	size_t used;              /* bytes of the device that was last asked for or given back some */

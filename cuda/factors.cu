@@ -292,7 +292,7 @@ static struct factor_side factor_side(const struct backend_state *state, enum si
 	s.table = side->factors;
 	s.count = batch->sides[which].count;
 	s.rows = batch->sides[which].rows;
-	s.sums = row_sums_of(side, &batch->sides[which], (uint32_t)side->factors.stride);
+	s.sums = row_sums_of(side, SEGMENT_FACTORS, &batch->sides[which], (uint32_t)side->factors.stride);
 	s.fixed = fixed_column(state, which);
 	/* A user's bias has no gradient but rounding where the loss is one of differences. */
 	s.idle = state->has_biases && which == SIDE_USER && state->options.loss != LOSS_BINARY ? state->shape.factors : UINT32_MAX;

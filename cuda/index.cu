@@ -1,29 +1,20 @@
-/* The distinct rows of a batch, and the uses of each in ascending order: a stable radix sort of (row, use), four bits a
- * pass (after Satish, Harris & Garland 2009), then the heads of runs are numbered. Everything counts integers, so that
+/* The distinct rows of a batch, and the uses of each in ascending order: a stable radix sort of (row, use) by digits of up to
+ * nine bits (block_sort.h), then the heads of runs are numbered. Few uses are sorted by one block, in one launch; else each
+ * block takes a share of the tiles, and finds by the counts of all where its own keys go. Everything counts integers, so that
  * the order does not depend on which block comes first. */
-#include "launch.h"
-#include "state.h"
-
-enum {
-	A_THREAD = SORT_KEYS / THREADS, /* consecutive keys */
-	ALONE_KEYS = 16 * THREADS,      /* that one block sorts by itself, in one launch */
-	DIGIT_BITS = 4,
-	PARTS = THREADS / SORT_DIGITS,  /* in which the threads are counted together */
-};
+#include "heads.h"
 
 struct index_arguments {
 	const struct step *step;
 	const uint32_t *ids;
 	bool by_users;
 	struct row_index index;
-	const uint32_t *keys, *uses; /* what a pass reads */
+	const uint32_t *keys, *uses; /* what a pass reads; uses NULL: they are numbered */
 	uint32_t *keys_to, *uses_to; /* and writes */
-	uint32_t shift;           /* of its digit */
-	uint32_t a_thread;        /* keys */
+	uint32_t shift, bits;     /* of its digit */
+	uint32_t tile;            /* keys of a tile */
 	uint32_t passes;
-	uint32_t *counts;
-	uint32_t entries;         /* of counts, for the scan */
-	uint32_t *total;          /* NULL, or where the scan leaves the sum */
+	uint32_t *counts;         /* [blocks][digits]; of heads: [blocks] */
 };
 
 ON_DEVICE uint32_t uses_of(const struct index_arguments *a)
@@ -31,265 +22,307 @@ ON_DEVICE uint32_t uses_of(const struct index_arguments *a)
 	return a->by_users ? a->step->groups : a->step->samples;
 }
 
-/* Where the keys of thread t of this block begin; they end where those of the next one begin. */
-ON_DEVICE uint32_t keys_begin(uint32_t t, const struct index_arguments *a)
+/* Where the block's first tile begins; the last one ends where the next block's first one begins. */
+ON_DEVICE uint32_t tiles_begin(const struct index_arguments *a, uint32_t block)
 {
-	return least_of((BLOCK * THREADS + t) * a->a_thread, uses_of(a));
+	const uint32_t uses = uses_of(a), tiles = (uses + a->tile - 1) / a->tile;
+	return least_of(tiles * block / BLOCKS * a->tile, uses); /* tiles and blocks are few */
 }
 
-ON_DEVICE void number_use(const struct index_arguments *a, uint32_t i)
+/* counts[block][digit] = how many of the block's keys have it. */
+ON_DEVICE void count_share(const uint32_t items, const struct index_arguments *a)
 {
-	a->index.keys[0][i] = a->ids[i];
-	a->index.uses[0][i] = i;
-}
-
-KERNEL(number_uses, struct index_arguments)
-{
+	PER_THREAD(uint32_t, key, MOST_ITEMS);
+	PER_THREAD(uint32_t, use, MOST_ITEMS);
+	const struct sort_memory m = sort_memory();
+	const uint32_t digits = 1u << a->bits, end = tiles_begin(a, BLOCK + 1);
+	uint32_t behind = 0; /* keys that there are not, which have the last digit */
+	EACH_THREAD(t) clear_counts(t, &m, a->bits);
+	for (uint32_t begin = tiles_begin(a, BLOCK); begin < end; begin += a->tile) {
+		behind = begin + a->tile - least_of(begin + a->tile, end);
+		load_items(items, a->keys, NULL, begin, end, key, use);
+		EACH_WARP(w) {
+			uint32_t alike[MOST_ITEMS][WARP_LANES], before[MOST_ITEMS][WARP_LANES];
+			count_items(w, items, &m, a->shift, a->bits, key, alike, before);
+		}
+	}
 	EACH_THREAD(t) {
-		for (uint32_t i = BLOCK * THREADS + t; i < uses_of(&a); i += BLOCKS * THREADS)
-			number_use(&a, i);
-	}
-}
-
-/* counts[digit][t] = how many of the thread's keys have that digit. */
-ON_DEVICE void count_digits(uint32_t t, const struct index_arguments *a, uint32_t *counts)
-{
-	const uint32_t end = keys_begin(t + 1, a);
-	for (uint32_t d = 0; d < SORT_DIGITS; d++)
-		counts[d * THREADS + t] = 0;
-	for (uint32_t i = keys_begin(t, a); i < end; i++)
-		counts[(a->keys[i] >> a->shift & (SORT_DIGITS - 1)) * THREADS + t]++;
-}
-
-/* sums[digit][part]: of PARTS threads together; thread t is digit t / PARTS, part t % PARTS. */
-ON_DEVICE void sum_parts(uint32_t t, const uint32_t *counts, uint32_t *sums)
-{
-	uint32_t sum = 0;
-	for (uint32_t i = 0; i < THREADS / PARTS; i++)
-		sum += counts[t * (THREADS / PARTS) + i];
-	sums[t] = sum;
-}
-
-/* Counts of (digit, thread) become places: those of part t begin at `place` and at the sums [first, t). */
-ON_DEVICE void place_digits(uint32_t t, uint32_t place, uint32_t first, const uint32_t *sums, uint32_t *counts)
-{
-	for (uint32_t part = first; part < t; part++)
-		place += sums[part];
-	for (uint32_t i = 0; i < THREADS / PARTS; i++) {
-		uint32_t *const at = counts + t * (THREADS / PARTS) + i;
-		const uint32_t count = *at;
-		*at = place;
-		place += count;
-	}
-}
-
-ON_DEVICE void move_digits(uint32_t t, const struct index_arguments *a, uint32_t *counts)
-{
-	const uint32_t end = keys_begin(t + 1, a);
-	for (uint32_t i = keys_begin(t, a); i < end; i++) {
-		const uint32_t key = a->keys[i], place = counts[(key >> a->shift & (SORT_DIGITS - 1)) * THREADS + t]++;
-		a->keys_to[place] = key;
-		a->uses_to[place] = a->uses[i];
+		for (uint32_t d = t; d < digits; d += THREADS)
+			a->counts[BLOCK * digits + d] = scan_warps(&m, d, a->bits) - (d + 1 == digits ? behind : 0);
 	}
 }
 
 KERNEL(count_keys, struct index_arguments)
 {
-	uint32_t *const counts = (uint32_t *)(void *)shared_floats(), *const sums = counts + SORT_DIGITS * THREADS;
-	EACH_THREAD(t) count_digits(t, &a, counts);
-	EACH_THREAD(t) sum_parts(t, counts, sums);
+	count_share(MOST_ITEMS, &a);
+}
+
+KERNEL(count_few_keys, struct index_arguments)
+{
+	count_share(FEW_ITEMS, &a);
+}
+
+ON_DEVICE void add_quad(struct uint4 *sum, const struct uint4 *more)
+{
+	sum->x += more->x;
+	sum->y += more->y;
+	sum->z += more->z;
+	sum->w += more->w;
+}
+
+/* Four digits of every blocks-th row of counts: parts[0][thread] of the blocks before this one, parts[1][thread] of all. */
+ON_DEVICE void sum_counts(uint32_t t, const struct index_arguments *a, struct uint4 (*parts)[THREADS])
+{
+	const uint32_t quad_bits = a->bits - 2, quad = t & ((1u << quad_bits) - 1);
+	struct uint4 before = {0, 0, 0, 0}, all = {0, 0, 0, 0};
+	UNROLLED_BY_8
+	for (uint32_t b = t >> quad_bits; b < BLOCKS; b += (uint32_t)THREADS >> quad_bits) {
+		const struct uint4 count = *((const struct uint4 *)(const void *)a->counts + (b << quad_bits) + quad);
+		if (b < BLOCK)
+			add_quad(&before, &count);
+		add_quad(&all, &count);
+	}
+	parts[0][t] = before;
+	parts[1][t] = all;
+}
+
+ON_DEVICE uint32_t sum_parts(const uint32_t *parts, uint32_t digit, uint32_t digits)
+{
+	uint32_t sum = 0;
+	for (uint32_t p = digit; p < 4 * THREADS; p += digits)
+		sum += parts[p];
+	return sum;
+}
+
+/* places[digit] = where the block's first key of that digit goes. */
+ON_DEVICE void find_places(const struct index_arguments *a, const struct sort_memory *m)
+{
+	const uint32_t digits = 1u << a->bits;
+	struct uint4 (*const parts)[THREADS] = (struct uint4 (*)[THREADS])(void *)m->keys;
+	const uint32_t *const before = m->keys, *const all = m->keys + 4 * THREADS;
+	EACH_THREAD(t) sum_counts(t, a, parts);
+	EACH_WARP(w) {
+		uint32_t first[WARP_LANES], both[WARP_LANES];
+		EACH_LANE(l) {
+			const uint32_t digit = 2 * (w * WARP + l);
+			const bool has = digit < digits;
+			first[OF_LANE(l)] = has ? sum_parts(all, digit, digits) : 0;
+			both[OF_LANE(l)] = first[OF_LANE(l)] + (has ? sum_parts(all, digit + 1, digits) : 0);
+		}
+		scan_pairs(w, digits, first, both, m->totals, m->places);
+	}
 	EACH_THREAD(t) {
-		uint32_t sum = 0;
-		for (uint32_t part = 0; part < PARTS && t < SORT_DIGITS; part++)
-			sum += sums[t * PARTS + part];
-		if (t < SORT_DIGITS)
-			a.counts[t * BLOCKS + BLOCK] = sum;
+		add_warps(t, digits, m->totals, m->places);
+		for (uint32_t d = 2 * t; d < least_of(2 * t + 2, digits); d++)
+			m->places[d] += sum_parts(before, d, digits);
 	}
 }
 
-/* Every entry becomes the sum of those before it. One block. */
-KERNEL(scan_counts, struct index_arguments)
+/* The sorted tile of `count` keys goes where its digits' places are, which move on behind it. */
+ON_DEVICE void move_tile(const struct index_arguments *a, const struct sort_memory *m, uint32_t count)
 {
-	uint32_t *const sums = (uint32_t *)(void *)shared_floats();
+	const uint32_t digits = 1u << a->bits;
 	EACH_THREAD(t) {
-		const uint32_t end = share_begin(a.entries, THREADS, t + 1);
-		sums[t] = 0;
-		for (uint32_t i = share_begin(a.entries, THREADS, t); i < end; i++)
-			sums[t] += a.counts[i];
+		UNROLLED_BY_8
+		for (uint32_t i = t; i < count; i += THREADS) {
+			const uint32_t key = m->keys[i], digit = digit_of(key, a->shift, a->bits);
+			const uint32_t place = m->places[digit] + (i - m->bases[digit]);
+			a->keys_to[place] = key;
+			a->uses_to[place] = m->uses[i];
+		}
 	}
 	EACH_THREAD(t) {
-		uint32_t before = 0;
-		for (uint32_t i = 0; i < THREADS && t == 0; i++) {
-			const uint32_t sum = sums[i];
-			sums[i] = before;
-			before += sum;
-		}
-		if (t == 0 && a.total)
-			*a.total = before;
+		for (uint32_t d = t; d < digits; d += THREADS)
+			m->places[d] += least_of(d + 1 < digits ? m->bases[d + 1] : count, count) - least_of(m->bases[d], count);
 	}
-	EACH_THREAD(t) {
-		const uint32_t end = share_begin(a.entries, THREADS, t + 1);
-		uint32_t before = sums[t];
-		for (uint32_t i = share_begin(a.entries, THREADS, t); i < end; i++) {
-			const uint32_t count = a.counts[i];
-			a.counts[i] = before;
-			before += count;
-		}
+}
+
+ON_DEVICE void move_share(const uint32_t items, const struct index_arguments *a)
+{
+	PER_THREAD(uint32_t, key, MOST_ITEMS);
+	PER_THREAD(uint32_t, use, MOST_ITEMS);
+	const struct sort_memory m = sort_memory();
+	const uint32_t end = tiles_begin(a, BLOCK + 1);
+	find_places(a, &m);
+	for (uint32_t begin = tiles_begin(a, BLOCK); begin < end; begin += a->tile) {
+		const uint32_t tile_end = least_of(begin + a->tile, end);
+		load_items(items, a->keys, a->uses, begin, tile_end, key, use);
+		sort_tile(items, &m, a->shift, a->bits, key, use);
+		move_tile(a, &m, tile_end - begin);
 	}
 }
 
 KERNEL(move_keys, struct index_arguments)
 {
-	uint32_t *const counts = (uint32_t *)(void *)shared_floats(), *const sums = counts + SORT_DIGITS * THREADS;
-	EACH_THREAD(t) count_digits(t, &a, counts);
-	EACH_THREAD(t) sum_parts(t, counts, sums);
-	EACH_THREAD(t) place_digits(t, a.counts[t / PARTS * BLOCKS + BLOCK], t / PARTS * PARTS, sums, counts);
-	EACH_THREAD(t) move_digits(t, &a, counts);
+	move_share(MOST_ITEMS, &a);
+}
+
+KERNEL(move_few_keys, struct index_arguments)
+{
+	move_share(FEW_ITEMS, &a);
 }
 
 /* ---- heads of runs ---- */
 
-ON_DEVICE bool is_head(const uint32_t *keys, uint32_t i)
-{
-	return i == 0 || keys[i] != keys[i - 1];
-}
-
-ON_DEVICE uint32_t count_heads(uint32_t t, const struct index_arguments *a)
-{
-	const uint32_t end = keys_begin(t + 1, a);
-	uint32_t heads = 0;
-	for (uint32_t i = keys_begin(t, a); i < end; i++)
-		heads += is_head(a->keys, i);
-	return heads;
-}
-
-/* heads[t] becomes the sum of those before it and `before`; returns that of all. By one thread. */
-ON_DEVICE uint32_t scan_heads(uint32_t *heads, uint32_t before)
-{
-	for (uint32_t i = 0; i < THREADS; i++) {
-		const uint32_t count = heads[i];
-		heads[i] = before;
-		before += count;
-	}
-	return before;
-}
-
-/* Numbers the thread's rows from `next` on. */
-ON_DEVICE void place_heads(uint32_t t, const struct index_arguments *a, uint32_t next)
-{
-	const uint32_t end = keys_begin(t + 1, a);
-	for (uint32_t i = keys_begin(t, a); i < end; i++) {
-		if (is_head(a->keys, i)) {
-			a->index.rows[next] = a->keys[i];
-			a->index.starts[next] = i;
-			next++;
-		}
-		a->index.slot_at[i] = next - 1;
-		a->index.slots[a->uses[i]] = next - 1;
-	}
-}
-
 KERNEL(count_rows, struct index_arguments)
 {
-	uint32_t *const heads = (uint32_t *)(void *)shared_floats();
-	EACH_THREAD(t) heads[t] = count_heads(t, &a);
+	const struct sort_memory m = sort_memory();
+	const uint32_t end = tiles_begin(&a, BLOCK + 1);
+	EACH_WARP(w) {
+		uint32_t heads[WARP_LANES];
+		EACH_LANE(l) {
+			heads[OF_LANE(l)] = 0;
+			UNROLLED_BY_8
+			for (uint32_t i = tiles_begin(&a, BLOCK) + w * WARP + l; i < end; i += THREADS)
+				heads[OF_LANE(l)] += is_head(a.keys, i);
+		}
+		const uint32_t total = sum_before(heads);
+		EACH_LANE(l) {
+			if (l == 0)
+				m.totals[w] = total;
+		}
+	}
 	EACH_THREAD(t) {
 		if (t == 0)
-			a.counts[BLOCK] = scan_heads(heads, 0);
+			a.counts[BLOCK] = sum_warps(m.totals, WARPS);
+	}
+}
+
+/* warps[w], warps[WARPS + w]: heads of the blocks before this one, and of all, by parts. */
+ON_DEVICE void sum_heads(const struct index_arguments *a, uint32_t *warps)
+{
+	EACH_WARP(w) {
+		uint32_t before[WARP_LANES], all[WARP_LANES];
+		EACH_LANE(l) {
+			const uint32_t block = w * WARP + l;
+			all[OF_LANE(l)] = block < BLOCKS ? a->counts[block] : 0;
+			before[OF_LANE(l)] = block < BLOCK ? all[OF_LANE(l)] : 0;
+		}
+		const uint32_t sum = sum_before(before), total = sum_before(all);
+		EACH_LANE(l) {
+			if (l == 0) {
+				warps[w] = sum;
+				warps[WARPS + w] = total;
+			}
+		}
+	}
+}
+
+ON_DEVICE void place_share(const uint32_t items, const struct index_arguments *a)
+{
+	const struct sort_memory m = sort_memory();
+	const uint32_t end = tiles_begin(a, BLOCK + 1);
+	struct sorted s = {a->keys, a->uses, 0, 0};
+	uint32_t turn = 0;
+	sum_heads(a, m.totals);
+	EACH_THREAD(t) {
+		if (BLOCK == 0)
+			put_count(t, &a->index, sum_warps(m.totals + WARPS, WARPS), uses_of(a));
+	}
+	uint32_t first = sum_warps(m.totals, WARPS);
+	for (s.begin = tiles_begin(a, BLOCK); s.begin < end; s.begin += a->tile, turn ^= 1) {
+		s.end = least_of(s.begin + a->tile, end);
+		first += place_heads(items, &a->index, &s, first, m.warps + turn * WARPS);
 	}
 }
 
 KERNEL(place_rows, struct index_arguments)
 {
-	uint32_t *const heads = (uint32_t *)(void *)shared_floats();
-	EACH_THREAD(t) heads[t] = count_heads(t, &a);
-	EACH_THREAD(t) {
-		if (t == 0)
-			scan_heads(heads, a.counts[BLOCK]);
-		if (t == 0 && BLOCK == 0)
-			a.index.starts[*a.index.count] = uses_of(&a);
-	}
-	EACH_THREAD(t) place_heads(t, &a, heads[t]);
+	place_share(MOST_ITEMS, &a);
 }
 
-/* The pass reads one of the two arrays, and writes the other one. */
-ON_BOTH void point_at(struct index_arguments *a, bool second)
+KERNEL(place_few_rows, struct index_arguments)
 {
-	a->keys = second ? a->index.keys[1] : a->index.keys[0];
-	a->uses = second ? a->index.uses[1] : a->index.uses[0];
-	a->keys_to = second ? a->index.keys[0] : a->index.keys[1];
-	a->uses_to = second ? a->index.uses[0] : a->index.uses[1];
+	place_share(FEW_ITEMS, &a);
 }
 
-/* All of it by one block. */
+/* All of it by one block, of a tile's keys at most. */
+ON_DEVICE void index_tile(const uint32_t items, const struct index_arguments *a)
+{
+	PER_THREAD(uint32_t, key, MOST_ITEMS);
+	PER_THREAD(uint32_t, use, MOST_ITEMS);
+	const struct sort_memory m = sort_memory();
+	const struct sorted s = {m.keys, m.uses, 0, uses_of(a)};
+	load_items(items, a->ids, NULL, 0, uses_of(a), key, use);
+	for (uint32_t pass = 0; pass < a->passes; pass++) {
+		if (pass > 0)
+			load_items(items, m.keys, m.uses, 0, items * THREADS, key, use);
+		sort_tile(items, &m, pass * a->bits, a->bits, key, use);
+	}
+	EACH_THREAD(t) {
+		for (uint32_t i = t; i < uses_of(a); i += THREADS)
+			a->uses_to[i] = m.uses[i];
+	}
+	const uint32_t count = place_heads(items, &a->index, &s, 0, m.warps);
+	EACH_THREAD(t) put_count(t, &a->index, count, uses_of(a));
+}
+
 KERNEL(index_alone, struct index_arguments)
 {
-	uint32_t *const counts = (uint32_t *)(void *)shared_floats(), *const sums = counts + SORT_DIGITS * THREADS;
-	struct index_arguments b = a;
-	EACH_THREAD(t) {
-		for (uint32_t i = t; i < uses_of(&a); i += THREADS)
-			number_use(&a, i);
-	}
-	for (uint32_t pass = 0; pass < a.passes; pass++) {
-		point_at(&b, pass % 2 == 1);
-		b.shift = pass * DIGIT_BITS;
-		EACH_THREAD(t) count_digits(t, &b, counts);
-		EACH_THREAD(t) sum_parts(t, counts, sums);
-		EACH_THREAD(t) place_digits(t, 0, 0, sums, counts);
-		EACH_THREAD(t) move_digits(t, &b, counts);
-	}
-	point_at(&b, a.passes % 2 == 1);
-	EACH_THREAD(t) sums[t] = count_heads(t, &b);
-	EACH_THREAD(t) {
-		if (t == 0) {
-			const uint32_t count = scan_heads(sums, 0);
-			*a.index.count = count;
-			a.index.starts[count] = uses_of(&a);
-		}
-	}
-	EACH_THREAD(t) place_heads(t, &b, sums[t]);
+	index_tile(MOST_ITEMS, &a);
+}
+
+KERNEL(index_few_alone, struct index_arguments)
+{
+	index_tile(FEW_ITEMS, &a);
+}
+
+/* Pass `pass` reads one of the two arrays, the first one the ids, and writes the other one. */
+static void point_at(struct index_arguments *a, uint32_t pass)
+{
+	const uint32_t from = pass % 2, to = 1 - from;
+	a->keys = pass > 0 ? a->index.keys[from] : a->ids;
+	a->uses = pass > 0 ? a->index.uses[from] : NULL;
+	a->keys_to = a->index.keys[to];
+	a->uses_to = a->index.uses[to];
+	a->shift = pass * a->bits;
 }
 
 static void index_by_blocks(struct device *device, uint32_t most, struct index_arguments *a, size_t shared)
 {
-	/* Blocks by the most uses there can be: a smaller batch leaves the last ones without keys. */
-	const uint32_t blocks = blocks_for(most, SORT_KEYS, UINT32_MAX);
-	a->a_thread = A_THREAD;
-	LAUNCH(device, STREAM_AHEAD, number_uses, blocks_for(most, THREADS, GRID_WIDE), 0, *a);
+	/* Blocks by the most uses there can be: a smaller batch leaves some without tiles. */
+	const bool few = most <= 2 * SORT_BLOCKS * FEW_ITEMS * THREADS;
+	a->tile = (few ? FEW_ITEMS : MOST_ITEMS) * THREADS;
+	const uint32_t blocks = blocks_for(most, a->tile, SORT_BLOCKS);
 	for (uint32_t pass = 0; pass < a->passes; pass++) {
-		point_at(a, pass % 2 == 1);
-		a->shift = pass * DIGIT_BITS;
-		a->entries = SORT_DIGITS * blocks;
-		LAUNCH(device, STREAM_AHEAD, count_keys, blocks, shared, *a);
-		LAUNCH(device, STREAM_AHEAD, scan_counts, 1, shared, *a);
-		LAUNCH(device, STREAM_AHEAD, move_keys, blocks, shared, *a);
+		point_at(a, pass);
+		if (few) {
+			LAUNCH(device, STREAM_AHEAD, count_few_keys, blocks, shared, *a);
+			LAUNCH(device, STREAM_AHEAD, move_few_keys, blocks, shared, *a);
+		} else {
+			LAUNCH(device, STREAM_AHEAD, count_keys, blocks, shared, *a);
+			LAUNCH(device, STREAM_AHEAD, move_keys, blocks, shared, *a);
+		}
 	}
-	point_at(a, a->passes % 2 == 1);
-	a->entries = blocks;
-	a->total = a->index.count;
+	point_at(a, a->passes);
 	LAUNCH(device, STREAM_AHEAD, count_rows, blocks, shared, *a);
-	LAUNCH(device, STREAM_AHEAD, scan_counts, 1, shared, *a);
-	LAUNCH(device, STREAM_AHEAD, place_rows, blocks, shared, *a);
+	if (few)
+		LAUNCH(device, STREAM_AHEAD, place_few_rows, blocks, shared, *a);
+	else
+		LAUNCH(device, STREAM_AHEAD, place_rows, blocks, shared, *a);
 }
 
 void cuda_index_ids(struct backend_state *state, enum side_name which, const uint32_t *ids, uint32_t most,
                     const struct row_index *index, const struct step *step)
 {
-	const size_t shared = (SORT_DIGITS + 1) * (size_t)THREADS * sizeof(uint32_t);
+	const size_t shared = SORT_WORDS * sizeof(uint32_t);
+	const struct side *side = &state->sides[which];
 	struct index_arguments a;
 	memset(&a, 0, sizeof a);
 	a.step = step;
 	a.by_users = which == SIDE_USER;
 	a.ids = ids;
 	a.index = *index;
-	a.counts = state->sort_counts;
-	a.passes = state->sides[which].passes;
-	if (most > ALONE_KEYS) {
+	a.counts = side->sort_counts;
+	a.passes = side->passes;
+	a.bits = side->digit_bits;
+	point_at(&a, a.passes - 1);
+	if (most > SORT_TILE)
 		index_by_blocks(&state->device, most, &a, shared);
-		return;
-	}
-	a.a_thread = (most + THREADS - 1) / THREADS;
-	LAUNCH(&state->device, STREAM_AHEAD, index_alone, 1, shared, a);
+	else if (most > FEW_ITEMS * THREADS)
+		LAUNCH(&state->device, STREAM_AHEAD, index_alone, 1, shared, a);
+	else
+		LAUNCH(&state->device, STREAM_AHEAD, index_few_alone, 1, shared, a);
 }
 
 void cuda_index(struct backend_state *state, struct batch *batch, enum side_name which, const struct step *step)
@@ -315,20 +348,27 @@ int cuda_index_alloc(struct backend_state *state, struct row_index *index, size_
 	return index->rows && index->starts && index->count ? 0 : -1;
 }
 
+/* Digits of equal length, as few as can be. */
+static void choose_digits(struct side *side)
+{
+	uint32_t bits = 2;
+	while (bits < 32 && (side->ids - 1) >> bits > 0)
+		bits++;
+	side->passes = (bits + SORT_BITS - 1) / SORT_BITS;
+	side->digit_bits = (bits + side->passes - 1) / side->passes;
+}
+
 int cuda_index_init(struct backend_state *state, struct error *error)
 {
-	/* What a rank's rows are asked for by all ranks is indexed with these as well. */
-	const uint32_t blocks = blocks_for((uint64_t)state->samples_max * state->ranks, SORT_KEYS, UINT32_MAX);
-	state->sort_counts = (uint32_t *)device_alloc(&state->device, (size_t)SORT_DIGITS * blocks, sizeof(uint32_t),
-	                                              "the sort of a batch", error);
-	if (!state->sort_counts)
-		return -1;
 	for (int s = 0; s < SIDES; s++) {
 		struct side *side = &state->sides[s];
+		choose_digits(side);
+		side->sort_counts = (uint32_t *)device_alloc(&state->device, (size_t)SORT_BLOCKS << side->digit_bits, sizeof(uint32_t),
+		                                             "the sort of a batch", error);
+		if (!side->sort_counts)
+			return -1;
 		side->uses_max = s == SIDE_USER ? state->groups_max : state->samples_max;
 		side->rows_max = side->uses_max < side->ids ? side->uses_max : side->ids;
-		for (side->passes = 0; side->passes < 8 && (uint64_t)(side->ids - 1) >> (DIGIT_BITS * side->passes) > 0;)
-			side->passes++;
 		for (int b = 0; b < 2; b++)
 			if (cuda_index_alloc(state, &state->batches[b].sides[s], side->uses_max, side->rows_max, error) < 0)
 				return -1;

@@ -12,7 +12,10 @@
  *
  * A phase may be one of whole warps, EACH_WARP(w) { ... }, for what a warp does together (mma.h). Its lanes' registers are
  * a struct of each, r[WARP_LANES]: on a device a thread has its own alone, r[OF_LANE(l)], in the emulator there are those of
- * all lanes, so that an operation of the warp finds every lane's. What lanes do by themselves stands in EACH_LANE(l). */
+ * all lanes, so that an operation of the warp finds every lane's. What lanes do by themselves stands in EACH_LANE(l).
+ *
+ * EACH_THREAD_OF_WARP(t) is a phase of all threads whose barrier is the warp's: a warp goes on without the others, and
+ * may read what its own threads wrote. What other warps wrote is there behind the end of a phase of the block. */
 #ifndef RECPIPE_CUDA_LAUNCH_H
 #define RECPIPE_CUDA_LAUNCH_H
 
@@ -30,17 +33,24 @@ enum { THREADS = 256, WARP = 32, WARPS = THREADS / WARP };
 /* With registers for two blocks on a multiprocessor, which ptxas would else save on. */
 #define KERNEL_OF_TWO(name, arguments_type) \
 	static __global__ void __launch_bounds__(THREADS, 2) name(const arguments_type a)
+/* With all registers that there are. */
+#define KERNEL_OF_ONE(name, arguments_type) \
+	static __global__ void __launch_bounds__(THREADS, 1) name(const arguments_type a)
 #define ON_DEVICE static __device__ __forceinline__
 #define ON_BOTH static __host__ __device__ inline
 #define EACH_THREAD(t) \
 	for (uint32_t t = threadIdx.x, turn_##t = 1; turn_##t; turn_##t = 0, __syncthreads())
+#define EACH_THREAD_OF_WARP(t) \
+	for (uint32_t t = threadIdx.x, turn_##t = 1; turn_##t; turn_##t = 0, __syncwarp())
 #define EACH_WARP(w) \
-	for (uint32_t w = threadIdx.x / WARP, turn_##w = 1; turn_##w; turn_##w = 0, __syncthreads())
+	for ([[maybe_unused]] uint32_t w = threadIdx.x / WARP, turn_##w = 1; turn_##w; turn_##w = 0, __syncthreads())
 #define EACH_LANE(l) \
-	for (uint32_t l = threadIdx.x % WARP, turn_##l = 1; turn_##l; turn_##l = 0)
+	for ([[maybe_unused]] uint32_t l = threadIdx.x % WARP, turn_##l = 1; turn_##l; turn_##l = 0)
 #define OF_LANE(l) 0
 enum { WARP_LANES = 1 };
 #define UNROLLED _Pragma("unroll")
+#define UNROLLED_BY_8 _Pragma("unroll 8")
+#define ROLLED _Pragma("unroll 1")
 #define BLOCK ((uint32_t)blockIdx.x)
 #define BLOCKS ((uint32_t)gridDim.x)
 
@@ -93,6 +103,7 @@ extern struct emulated emulated;
 	} \
 	static void name(const arguments_type a)
 #define KERNEL_OF_TWO(name, arguments_type) KERNEL(name, arguments_type)
+#define KERNEL_OF_ONE(name, arguments_type) KERNEL(name, arguments_type)
 #define ON_DEVICE static inline UNUSED
 #define ON_BOTH static inline UNUSED
 #ifdef WATCHED
@@ -100,6 +111,8 @@ extern struct emulated emulated;
  * every lane in turn. Lanes are in no order: what they give each other goes by registers. */
 #define EACH_THREAD(t) \
 	for (uint32_t t = watch_phase(__FILE__, __LINE__), turn_##t = 1; turn_##t; turn_##t = 0, watch_barrier())
+#define EACH_THREAD_OF_WARP(t) \
+	for (uint32_t t = watch_phase(__FILE__, __LINE__), turn_##t = 1; turn_##t; turn_##t = 0, watch_barrier_of_warp())
 #define EACH_WARP(w) \
 	for (uint32_t w = watch_phase(__FILE__, __LINE__), turn_##w = 1; turn_##w; turn_##w = 0, watch_barrier()) \
 		for (bool leads_##w = w % WARP == 0 && (w /= WARP, true); leads_##w; leads_##w = false)
@@ -109,6 +122,7 @@ extern struct emulated emulated;
 #else
 #define EACH_THREAD(t) \
 	for (uint32_t turn_##t = 0, t; turn_##t < THREADS && (t = emulated_turn(turn_##t, THREADS), true); turn_##t++)
+#define EACH_THREAD_OF_WARP(t) EACH_THREAD(t)
 #define EACH_WARP(w) \
 	for (uint32_t turn_##w = 0, w; turn_##w < WARPS && (w = emulated_turn(turn_##w, WARPS), true); turn_##w++)
 #define EACH_LANE(l) \
@@ -117,6 +131,8 @@ extern struct emulated emulated;
 #define OF_LANE(l) (l)
 enum { WARP_LANES = WARP };
 #define UNROLLED
+#define UNROLLED_BY_8
+#define ROLLED
 #define BLOCK (emulated.block)
 #define BLOCKS (emulated.blocks)
 
@@ -172,13 +188,21 @@ void emulated_launch(struct device *device, enum device_stream stream, const str
 #endif
 
 /* What every thread has of its own and keeps from phase to phase: `count` values of a type. A function that takes it has
- * a parameter type (*name)[count]; OF_THREAD(name, t) is the array of thread t. */
+ * a parameter type (*name)[count]; OF_THREAD(name, t) is the array of thread t, in phases of threads alone. And what lanes keep from one phase of warps
+ * to the next: OF_WARP(name, w) is the array of warp w, [WARP_LANES][count], one lane's values behind the other's. */
 #ifdef __CUDACC__
 #define PER_THREAD(type, name, count) type name[1][count]
 #define OF_THREAD(name, t) (name)[0]
 #else
 #define PER_THREAD(type, name, count) type name[THREADS][count]
 #define OF_THREAD(name, t) (name)[t]
+#endif
+#if defined(__CUDACC__) || defined(WATCHED) /* watched: a warp's first thread has its own */
+#define PER_WARP(type, name, count) type name[1][WARP_LANES * (count)]
+#define OF_WARP(name, w) (name)[0 * (w)]
+#else
+#define PER_WARP(type, name, count) type name[WARPS][WARP_LANES * (count)]
+#define OF_WARP(name, w) (name)[w]
 #endif
 
 ON_DEVICE uint32_t least_of(uint32_t a, uint32_t b)

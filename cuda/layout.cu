@@ -1,6 +1,7 @@
 /* What a model's matrices are to the backend, how kernels' tiles share memory, and all that training needs of it. */
 #include "by_users.h"
 #include "plain.h"
+#include "wide.h"
 
 enum {
 	BUDGET_FLOATS = 1 << 26,  /* of all blocks' gradients of one kernel, and of their tiles outside of shared memory */
@@ -210,11 +211,12 @@ static void add_segment(struct segments *segments, struct segment segment)
 	segments->count++;
 }
 
-static struct segment plan_segment(const struct plan *plan, size_t gradient_at, uint32_t rows, uint32_t columns,
-                                   size_t at, size_t value_stride)
+static struct segment plan_segment(const struct backend_state *state, const struct plan *plan, size_t gradient_at,
+                                   uint32_t rows, uint32_t columns, size_t at, size_t value_stride)
 {
 	struct segment segment;
 	memset(&segment, 0, sizeof segment);
+	segment.part = plan == &state->through ? DENSE_LAYERS : plan == &state->sides[SIDE_USER].back ? DENSE_USER : DENSE_ITEM;
 	segment.partials = plan->partials + gradient_at;
 	segment.count = plan->blocks;
 	segment.stride = plan->gradient_floats;
@@ -229,7 +231,7 @@ static struct segment plan_segment(const struct plan *plan, size_t gradient_at, 
 static struct segment weight_segment(const struct backend_state *state, const struct plan *plan, size_t gradient_at,
                                      const struct layer *layer, size_t at)
 {
-	struct segment segment = plan_segment(plan, gradient_at, layer->outputs, layer->inputs, at, layer->stride);
+	struct segment segment = plan_segment(state, plan, gradient_at, layer->outputs, layer->inputs, at, layer->stride);
 	/* Whole matrices (plain.cu) are rows whatever the precision. */
 	const bool rows = plan == &state->through && state->plain.chosen;
 	segment.fragments = !rows && goes_by_mma(state->options.precision, layer->inputs, layer->outputs);
@@ -256,12 +258,12 @@ static void list_tower(struct backend_state *state, struct segments *segments)
 		const size_t bias_at = weight_gradient_floats(kind, half.inputs, half.outputs);
 		add_segment(segments, weight_segment(state, &side->back, 0, &half, side->half));
 		if (s == SIDE_USER)
-			add_segment(segments, plan_segment(&side->back, bias_at, 1, half.outputs, state->first.bias, 0));
+			add_segment(segments, plan_segment(state, &side->back, bias_at, 1, half.outputs, state->first.bias, 0));
 	}
 	for (uint32_t l = 0; l < state->tower.layer_count; l++) {
 		const struct layer *layer = &state->tower.layers[l];
 		const size_t bias_at = layer->gradient_at + weight_gradient_floats(kind, layer->inputs, layer->outputs);
-		struct segment bias = plan_segment(&state->through, bias_at, 1, layer->outputs, layer->bias, 0);
+		struct segment bias = plan_segment(state, &state->through, bias_at, 1, layer->outputs, layer->bias, 0);
 		cuda_plain_bias(state, l, &bias);
 		bias.stands = l + 1 == state->tower.layer_count && state->options.loss != LOSS_BINARY;
 		add_segment(segments, weight_segment(state, &state->through, layer->gradient_at, layer, layer->weight));
@@ -274,6 +276,7 @@ static void list_factors(const struct backend_state *state, struct segments *seg
 	const uint32_t stride = (uint32_t)state->sides[SIDE_USER].factors.stride;
 	struct segment segment;
 	memset(&segment, 0, sizeof segment);
+	segment.part = DENSE_WEIGHTS;
 	segment.partials = state->weight_partials;
 	segment.count = state->factor_blocks;
 	segment.stride = stride + 4;
@@ -331,9 +334,14 @@ static int init_tower(struct backend_state *state, struct error *error)
 		const uint32_t columns = side->embeddings.columns;
 		const size_t weights = (size_t)layer_pitch(kind, columns, tower->width) * tower->width;
 		const size_t gradient = layer_gradient_floats(kind, columns, tower->width);
-		const int status = state->row_tiles ? cuda_plan_row_tiles(state, (enum side_name)s, error)
-		                                    : cuda_plan(state, &side->back, (size_t)columns + tower->width, gradient, weights,
-		                                                side->rows_max, 1, error);
+		const enum side_name which = (enum side_name)s;
+		int status;
+		if (state->row_tiles)
+			status = cuda_plan_row_tiles(state, which, error);
+		else if (cuda_rows_go_wide(state, which, true))
+			status = cuda_plan_wide_rows(state, which, true, error);
+		else
+			status = cuda_plan(state, &side->back, (size_t)columns + tower->width, gradient, weights, side->rows_max, 1, error);
 		if (status < 0 || init_gradients(state, &side->embeddings, &side->gradients, error) < 0)
 			return -1;
 		side->parts = device_floats(&state->device, (size_t)side->rows_max * tower->width, "a batch's halves of the first layer", error);
@@ -365,6 +373,19 @@ static int init_factors(struct backend_state *state, struct error *error)
 	return state->weight_partials ? 0 : -1;
 }
 
+/* Where the gradients of a side's rows are summed, in rows of `columns`. */
+static int init_sums(struct backend_state *state, const struct side *side, size_t columns, float **sums, float **cuts,
+                     struct error *error)
+{
+	static const char what[] = "the gradients of rows";
+	const size_t chunks = ((size_t)side->uses_max >> cuda_segment_shift(side->uses_max)) + 1;
+	if (columns == 0)
+		return 0;
+	*sums = device_floats(&state->device, side->rows_max * columns, what, error);
+	*cuts = *sums ? device_floats(&state->device, chunks * 2 * columns, what, error) : NULL;
+	return *cuts ? 0 : -1;
+}
+
 int cuda_init_training(struct backend_state *state, struct error *error)
 {
 	if (state->options.loss == LOSS_CATALOGUE)
@@ -375,13 +396,10 @@ int cuda_init_training(struct backend_state *state, struct error *error)
 	    (state->has_factors && init_factors(state, error) < 0))
 		return -1;
 	const size_t factors = state->has_factors ? state->sides[SIDE_USER].factors.stride : 0;
-	const size_t columns = state->tower.width > factors ? state->tower.width : factors;
 	for (int s = 0; s < SIDES; s++) {
 		struct side *side = &state->sides[s];
-		const size_t chunks = ((size_t)side->uses_max >> cuda_segment_shift(side->uses_max)) + 1;
-		side->sums = device_floats(&state->device, side->rows_max * columns, "the gradients of rows", error);
-		side->cuts = device_floats(&state->device, chunks * 2 * columns, "the gradients of rows", error);
-		if (!side->sums || !side->cuts)
+		if (init_sums(state, side, state->tower.width, &side->sums, &side->cuts, error) < 0 ||
+		    init_sums(state, side, factors, &side->factor_sums, &side->factor_cuts, error) < 0)
 			return -1;
 	}
 	state->logits = device_floats(&state->device, state->samples_max, "the logits of a batch", error);

@@ -7,6 +7,7 @@
  * product of weights, mask; derivative: product, mask, two products), four times while scoring. The count takes caches
  * for nothing in either. */
 #include "plain.h"
+#include "wide.h"
 
 #include <stdlib.h>
 
@@ -49,13 +50,11 @@ bool cuda_prefers_plain(const struct tower *tower, const struct plan *plan, bool
 }
 
 /* 1: whole matrices, and cuBLAS is open; 0: tiles. -1 on error. */
-static int choose_plain(struct backend_state *state, const struct plan *shares, bool trains, struct error *error)
+static int choose_plain(struct backend_state *state, enum path path, const struct plan *shares, bool trains,
+                        struct error *error)
 {
-	enum path path;
 	struct error missing;
 	memset(&missing, 0, sizeof missing);
-	if (read_path(&path, error) < 0)
-		return -1;
 	if (path == PATH_FUSED || (path == PATH_BY_SHAPE && !cuda_prefers_plain(&state->tower, shares, trains)))
 		return 0;
 	if (!state->blas)
@@ -148,12 +147,20 @@ int cuda_plan_tower(struct backend_state *state, bool trains, struct error *erro
 	const size_t units = (size_t)last->unit_at + 1, gradient = trains ? gradient_of(state) : 0;
 	const size_t weights = (size_t)last->weight_at + weight_pitch(last->inputs);
 	struct plan shares;
+	enum path path;
+	if (read_path(&path, error) < 0)
+		return -1;
+	if (path != PATH_PLAIN && cuda_goes_wide(state, trains))
+		return cuda_plan_wide(state, trains, gradient, error);
 	cuda_plan_shares(state, &shares, units, gradient, weights, least);
-	const int plain = choose_plain(state, &shares, trains, error);
+	const int plain = choose_plain(state, path, &shares, trains, error);
 	if (plain < 0)
 		return -1;
 	if (plain > 0)
 		return trains ? init_training(state, least, error) : init_forward(state, error);
+	const int narrow = cuda_plan_narrow(state, trains ? &state->through : &state->forward, trains, error);
+	if (narrow != 0)
+		return narrow > 0 ? 0 : -1;
 	return trains ? cuda_plan(state, &state->through, units, gradient, weights, state->samples_max, least, error)
 	              : cuda_plan(state, &state->forward, units, 0, weights, UINT32_MAX, 1, error);
 }

@@ -346,7 +346,7 @@ static struct row_tile_arguments tile_arguments(const struct backend_state *stat
 		to->weight = state->values + side->half;
 		to->bias = s == SIDE_USER ? state->values + state->first.bias : NULL;
 		to->parts = side->parts;
-		to->sums = row_sums_of(side, &batch->sides[s], ROW_UNITS);
+		to->sums = row_sums_of(side, SEGMENT_TOWER, &batch->sides[s], ROW_UNITS);
 		to->dense_gradients = side->fetched ? side->fetched_gradients : side->gradients;
 		to->partials = side->back.partials;
 		to->gradient = side->back.gradient_floats;

@@ -2,6 +2,7 @@
  * half to the row and to the layer's weights. Tiles of rows, as those of samples (tile.h). */
 #include "adam.h"
 #include "tile_phases.h"
+#include "wide.h"
 
 struct row_arguments {
 	struct plan plan;
@@ -171,6 +172,10 @@ void cuda_project(struct backend_state *state, enum side_name which, const uint3
                   uint32_t count, float *parts)
 {
 	struct row_arguments a = side_arguments(state, which);
+	if (state->sides[which].forth.wide) {
+		cuda_wide_project(state, which, rows, count_at, count, parts);
+		return;
+	}
 	a.plan = state->sides[which].forth;
 	a.rows = rows;
 	a.count_at = count_at;
@@ -184,11 +189,15 @@ void cuda_step_rows(struct backend_state *state, enum side_name which, const str
 {
 	const struct side *side = &state->sides[which];
 	struct row_arguments a = side_arguments(state, which);
+	if (side->back.wide) {
+		cuda_wide_step_rows(state, which, batch, step);
+		return;
+	}
 	a.plan = side->back;
 	a.step = step;
 	a.rows = side->fetched ? NULL : batch->sides[which].rows;
 	a.count_at = batch->sides[which].count;
-	a.sums = row_sums_of(side, &batch->sides[which], a.width);
+	a.sums = row_sums_of(side, SEGMENT_TOWER, &batch->sides[which], a.width);
 	a.dense_gradients = side->fetched ? side->fetched_gradients : side->gradients;
 	LAUNCH_PRODUCTS(state, step_tiles, &a.plan, a.plan.blocks, a);
 }

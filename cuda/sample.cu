@@ -40,26 +40,47 @@ ON_DEVICE uint32_t positive_at(const struct draw_arguments *a, uint64_t place)
 	return number;
 }
 
-/* The words of one positive, block after block. */
-struct words {
-	uint32_t index, block, word[4];
-	unsigned used;
-};
-
-ON_DEVICE uint32_t next_word(const struct draw_arguments *a, struct words *words)
-{
-	if (words->used == 4) {
-		philox(a->seed, 3u << 24 | (a->step->epoch & 0xffffffu), words->index, words->block++, words->word);
-		words->used = 0;
-	}
-	/* A register each: no array that is indexed at run time. */
-	const unsigned u = words->used++;
-	return u == 0 ? words->word[0] : u == 1 ? words->word[1] : u == 2 ? words->word[2] : words->word[3];
-}
-
 ON_DEVICE uint32_t scale_word(uint32_t word, uint32_t limit)
 {
 	return (uint32_t)((uint64_t)word * limit >> 32);
+}
+
+ON_DEVICE bool is_in_bitmap(const struct draw_arguments *a, uint32_t user, uint32_t item)
+{
+	return a->bitmap[(size_t)user * a->bitmap_stride + item / 32] >> (item % 32) & 1;
+}
+
+/* The words of one positive, block after block. */
+struct words {
+	uint32_t user, index, block, word[4];
+	unsigned used;
+	uint32_t known;           /* where a word is an item: a bit for each word whose item the user knows */
+};
+
+/* Whether a word is an item, so that those of a block can be looked up side by side: one after another each would wait for
+ * the memory behind it. */
+ON_DEVICE bool looks_ahead(const struct draw_arguments *a)
+{
+	return a->bitmap && !a->alias_least;
+}
+
+ON_DEVICE void next_block(const struct draw_arguments *a, struct words *words)
+{
+	philox(a->seed, 3u << 24 | (a->step->epoch & 0xffffffu), words->index, words->block++, words->word);
+	words->used = 0;
+	words->known = 0;
+	UNROLLED
+	for (uint32_t i = 0; i < 4 && looks_ahead(a); i++)
+		words->known |= (uint32_t)is_in_bitmap(a, words->user, scale_word(words->word[i], a->item_count)) << i;
+}
+
+ON_DEVICE uint32_t next_word(const struct draw_arguments *a, struct words *words)
+{
+	if (words->used == 4)
+		next_block(a, words);
+	/* A register each: no array that is indexed at run time. */
+	const unsigned u = words->used++;
+	return u == 0 ? words->word[0] : u == 1 ? words->word[1] : u == 2 ? words->word[2] : words->word[3];
 }
 
 ON_DEVICE uint32_t draw_item(const struct draw_arguments *a, struct words *words)
@@ -73,7 +94,7 @@ ON_DEVICE uint32_t draw_item(const struct draw_arguments *a, struct words *words
 ON_DEVICE bool knows(const struct draw_arguments *a, uint32_t user, uint32_t item)
 {
 	if (a->bitmap)
-		return a->bitmap[(size_t)user * a->bitmap_stride + item / 32] >> (item % 32) & 1;
+		return is_in_bitmap(a, user, item);
 	uint64_t low = a->offsets[user], high = a->offsets[user + 1];
 	while (low < high) {
 		const uint64_t middle = low + (high - low) / 2;
@@ -98,7 +119,7 @@ ON_DEVICE uint32_t draw_negative(const struct draw_arguments *a, uint32_t user, 
 {
 	for (int tries = 0; tries < SAMPLER_TRIES; tries++) {
 		const uint32_t item = draw_item(a, words);
-		if (!knows(a, user, item))
+		if (looks_ahead(a) ? !(words->known >> (words->used - 1) & 1) : !knows(a, user, item))
 			return item;
 	}
 	const uint32_t unseen = a->item_count - (uint32_t)(a->offsets[user + 1] - a->offsets[user]);
@@ -121,8 +142,10 @@ KERNEL(draw_groups, struct draw_arguments)
 			const uint32_t number = positive_at(&a, a.step->begin + g), user = a.owners[number];
 			const uint32_t positive = a.item_ids[number];
 			struct words words;
+			words.user = user;
 			words.index = number;
 			words.block = 0;
+			words.known = 0;
 			words.used = 4;
 			a.users[g] = user;
 			uint32_t missing = put_sample(&a, (size_t)g * a.group, positive, positive);
@@ -235,7 +258,8 @@ void cuda_draw(struct backend_state *state, struct batch *batch, const struct tr
 	a.weights = batch->weights;
 	a.missing = batch->missing;
 	a.group = state->group;
-	device_zero(&state->device, STREAM_AHEAD, batch->missing, sizeof *batch->missing);
+	if (on_host) /* else take_step did it */
+		device_zero(&state->device, STREAM_AHEAD, batch->missing, sizeof *batch->missing);
 	if (span->users) {
 		const size_t from = (size_t)(on_host->begin - span->begin);
 		device_upload(&state->device, STREAM_AHEAD, batch->users, span->users + from, on_host->groups * sizeof(uint32_t));

@@ -39,15 +39,6 @@ struct segment_arguments {
 	const float *derivatives; /* NULL: the rows themselves; else derivatives[sample] times the other side's row */
 };
 
-ON_DEVICE struct float4 added(struct float4 a, struct float4 b)
-{
-	a.x += b.x;
-	a.y += b.y;
-	a.z += b.z;
-	a.w += b.w;
-	return a;
-}
-
 /* Part `part` of a row. `form` is a constant wherever this is inlined, and so are the others of its kind below. */
 ON_DEVICE struct float4 load_part(const enum form form, const float *rows, size_t row, uint32_t columns, uint32_t part)
 {
@@ -200,8 +191,8 @@ void cuda_sum_segments(struct backend_state *state, const struct batch *batch, e
 		a.sides[s].uses = batch->sides[s].uses[side->passes % 2];
 		a.sides[s].slot_at = batch->sides[s].slot_at;
 		a.sides[s].shift = cuda_segment_shift(side->uses_max);
-		a.sides[s].sums = side->sums;
-		a.sides[s].cuts = side->cuts;
+		a.sides[s].sums = of == SEGMENT_TOWER ? side->sums : side->factor_sums;
+		a.sides[s].cuts = of == SEGMENT_TOWER ? side->cuts : side->factor_cuts;
 		if (of == SEGMENT_TOWER)
 			a.sides[s].rows = state->z1_gradients;
 		else

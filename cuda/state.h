@@ -23,13 +23,12 @@ enum side_name { SIDE_USER, SIDE_ITEM, SIDES };
 enum {
 	NO_ITEM_ID = -1,          /* records.h: NO_ITEM */
 	SAMPLER_ROUNDS_COPY = 8,  /* sampler_internal.h: SAMPLER_ROUNDS */
-	SORT_KEYS = 2048,         /* that a block sorts */
-	SORT_DIGITS = 16,
 #ifdef WATCHED /* few, so that small batches take blocks round their loops, and are cut */
-	GRID_MAX = 3, GRID_WIDE = 3, ROUND_USERS = 128, PIECE_ITEMS = 256,
+	GRID_MAX = 3, GRID_WIDE = 3, SORT_BLOCKS = 3, ROUND_USERS = 128, PIECE_ITEMS = 256,
 #else
 	GRID_MAX = 512,           /* blocks that accumulate gradients: each has a copy of its own */
 	GRID_WIDE = 4096,         /* blocks that do not */
+	SORT_BLOCKS = 128,        /* that sort a side's uses, each by the counts of all: index.cu */
 	ROUND_USERS = 4096,       /* whose scores of the whole catalogue are kept at once: by_users.h */
 	PIECE_ITEMS = 4096,       /* of a row of such scores that a block takes */
 #endif
@@ -75,7 +74,9 @@ struct plan {
 	uint32_t units;           /* rows of the tile */
 	uint32_t gradient_floats, weight_floats; /* a block's gradient; its copy of the weights, 0: none */
 	bool shares_tile, shares_gradient;
+	bool narrow;              /* narrow.cu: all is shared, units are that file's own */
 	bool all;                 /* tile, gradient and weights are shared: kernels have a variant for it */
+	bool wide;                /* goes as wide.h has it */
 	uint32_t blocks;          /* at most */
 	size_t shared_bytes;
 	float *scratch;           /* [blocks][units][pitch], when the tile is not shared */
@@ -87,12 +88,14 @@ struct side {
 	struct table embeddings, factors;
 	size_t half;              /* where the half begins in the block: the layer's weight, some columns on */
 	uint32_t uses_max, rows_max; /* of a batch */
-	uint32_t ids, passes;     /* of the sort */
+	uint32_t ids, passes, digit_bits; /* of the sort */
 	struct plan forth, back;  /* through the half: gradient [width][dimension] of the half, then of the first bias */
 	float *parts;             /* [rows_max][width]: halves of z1 */
-	float *sums, *cuts;       /* segment.cu: [rows_max][columns], [chunks][2][columns] */
 	float *gradients;         /* dense Adam: a gradient for every row */
 	float *factor_gradients;
+	/* segment.cu: [rows_max][columns], [chunks][2][columns]; by side, and of the factors apart, as they go by branches of a graph */
+	float *sums, *cuts, *factor_sums, *factor_cuts;
+	uint32_t *sort_counts;    /* index.cu */
 	/* Of a rank of several (several.h): embeddings and factors, by slot, as their owners sent them, and what goes back to
 	 * those. NULL: rows are the tables', and are stepped there. */
 	float *fetched, *fetched_gradients, *fetched_factors, *fetched_factor_gradients;
@@ -125,8 +128,13 @@ struct plain {
 	float *bias_sums;         /* [blocks][biases] */
 };
 
+/* Dense matrices are stepped in parts, each once nothing reads it any more: the halves of the first layer behind their
+ * sides' rows, the other layers behind the tower, the factors' weights behind the factors' rows. */
+enum dense_part { DENSE_USER, DENSE_ITEM, DENSE_LAYERS, DENSE_WEIGHTS, DENSE_PARTS };
+
 /* Part of a gradient of dense matrices, for Adam. */
 struct segment {
+	enum dense_part part;
 	const float *partials;    /* [count][stride] */
 	uint32_t count, stride;
 	uint32_t rows, columns;   /* [rows][columns] at partials, or the fragments of that */
@@ -197,7 +205,6 @@ struct backend_state {
 	/* Training */
 	uint32_t samples_max, groups_max;
 	struct batch batches[2];
-	uint32_t *sort_counts;    /* [digits][blocks] */
 	struct plan through;      /* the tower: gradient of its layers */
 	float *z1_gradients;      /* [samples][width] */
 	bool row_tiles;           /* halves of the first layer go by row_tiles.cu */
@@ -310,7 +317,7 @@ void cuda_score_factors(struct backend_state *state, const float *queries, const
                         const uint32_t *items, uint32_t first_item, uint32_t items_a_user, uint32_t pairs, float *scores);
 
 /* adam.cu */
-void cuda_step_dense(struct backend_state *state, const struct step *step);
+void cuda_step_dense(struct backend_state *state, enum dense_part part, const struct step *step);
 /* The gradients alone, one behind the other: cuda_dense_floats of them, zeros between. And a step by the sum of `ranks` of
  * such arrays, in their order. */
 size_t cuda_dense_floats(const struct backend_state *state);
@@ -325,6 +332,7 @@ MUST_CHECK struct step *cuda_make_steps(struct backend_state *state, const struc
 void cuda_queue_ahead(struct backend_state *state, const struct train_span *span, size_t b, const struct step *on_host,
                       const struct step *step);
 void cuda_queue_samples(struct backend_state *state, const struct batch *batch, const struct step *step);
+/* And, of one device alone, the dense matrices. */
 void cuda_queue_rows(struct backend_state *state, const struct batch *batch, const struct step *step);
 void cuda_queue_tables(struct backend_state *state, const struct step *step);
 

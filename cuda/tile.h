@@ -8,7 +8,7 @@
 #ifndef RECPIPE_CUDA_TILE_H
 #define RECPIPE_CUDA_TILE_H
 
-#include "launch.h"
+#include "device_maths.h"
 #include "state.h"
 
 ON_DEVICE struct float4 load_quad(const float *from)
@@ -16,9 +16,34 @@ ON_DEVICE struct float4 load_quad(const float *from)
 	return *(const struct float4 *)(const void *)from;
 }
 
+/* The same of global memory, and asked for here, however late it is used: for what products are to hide. */
+ON_DEVICE struct float4 load_early(const float *from)
+{
+#ifdef __CUDACC__
+	struct float4 q;
+	asm volatile("ld.global.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(q.x), "=f"(q.y), "=f"(q.z), "=f"(q.w) : "l"(from));
+	return q;
+#else
+	return load_quad(from);
+#endif
+}
+
 ON_DEVICE void store_quad(float *to, struct float4 value)
 {
 	*(struct float4 *)(void *)to = value;
+}
+
+ON_DEVICE struct float2 load_pair(const float *from)
+{
+	return *(const struct float2 *)(const void *)from;
+}
+
+ON_DEVICE void store_pair(float *to, float x, float y)
+{
+	struct float2 q;
+	q.x = x;
+	q.y = y;
+	*(struct float2 *)(void *)to = q;
 }
 
 ON_DEVICE struct float4 same_quad(float value)
@@ -26,6 +51,15 @@ ON_DEVICE struct float4 same_quad(float value)
 	struct float4 q;
 	q.x = q.y = q.z = q.w = value;
 	return q;
+}
+
+ON_DEVICE struct float4 added(struct float4 a, struct float4 b)
+{
+	a.x += b.x;
+	a.y += b.y;
+	a.z += b.z;
+	a.w += b.w;
+	return a;
 }
 
 ON_DEVICE void add_product(struct float4 *sum, float factor, struct float4 x)
@@ -44,10 +78,10 @@ ON_DEVICE float add_products(float sum, struct float4 a, struct float4 b)
 
 ON_DEVICE struct float4 rectified(struct float4 q)
 {
-	q.x = 0.0f > q.x ? 0.0f : q.x;
-	q.y = 0.0f > q.y ? 0.0f : q.y;
-	q.z = 0.0f > q.z ? 0.0f : q.z;
-	q.w = 0.0f > q.w ? 0.0f : q.w;
+	q.x = relu(q.x);
+	q.y = relu(q.y);
+	q.z = relu(q.z);
+	q.w = relu(q.w);
 	return q;
 }
 

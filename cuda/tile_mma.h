@@ -17,19 +17,6 @@
 #include "mma.h"
 #include "tile.h"
 
-ON_DEVICE struct float2 load_pair(const float *from)
-{
-	return *(const struct float2 *)(const void *)from;
-}
-
-ON_DEVICE void store_pair(float *to, float x, float y)
-{
-	struct float2 q;
-	q.x = x;
-	q.y = y;
-	*(struct float2 *)(void *)to = q;
-}
-
 /* ---- weights ---- */
 
 /* Where word `word` of output o's row is within the row. */

@@ -4,6 +4,7 @@
 #include "plain.h"
 #include "tile_phases.h"
 #include "tower.h"
+#include "wide.h"
 
 ON_DEVICE struct product layer_product(const struct tower_arguments *a, const struct workspace *w, uint32_t l,
                                        const unsigned known, const enum precision kind)
@@ -123,7 +124,7 @@ KERNEL(train_tiles, struct tower_arguments)
 	train_share(&a, 0, PRECISION_FP32);
 }
 
-KERNEL(train_tiles_shared, struct tower_arguments)
+KERNEL_OF_TWO(train_tiles_shared, struct tower_arguments)
 {
 	train_share(&a, ALL_SHARED, PRECISION_FP32);
 }
@@ -209,7 +210,12 @@ void cuda_train_tower(struct backend_state *state, const struct batch *batch, co
 		return;
 	}
 	const struct tower_arguments a = cuda_training_arguments(state, batch, step);
-	LAUNCH_PRODUCTS(state, train_tiles, &a.plan, a.plan.blocks, a);
+	if (a.plan.wide)
+		cuda_wide_train(state, &a);
+	else if (a.plan.narrow)
+		cuda_train_narrow(state, &a);
+	else
+		LAUNCH_PRODUCTS(state, train_tiles, &a.plan, a.plan.blocks, a);
 }
 
 void cuda_score_tower(struct backend_state *state, const float *user_parts, const uint32_t *user_slots,
@@ -230,6 +236,14 @@ void cuda_score_tower(struct backend_state *state, const float *user_parts, cons
 	a.scores = scores;
 	if (state->plain_forward.chosen) {
 		cuda_plain_score(state, &a);
+		return;
+	}
+	if (a.plan.wide) {
+		cuda_wide_score(state, &a);
+		return;
+	}
+	if (a.plan.narrow) {
+		cuda_score_narrow(state, &a);
 		return;
 	}
 	const uint32_t blocks = blocks_for(pairs, a.plan.tile, a.plan.blocks);

@@ -27,13 +27,19 @@ struct tower_arguments {
 	float *scores;
 };
 
-/* Rows of both halves that sample s is made of. */
-ON_DEVICE void find_halves(const struct tower_arguments *a, uint32_t s, const float **user, const float **item)
+/* Which rows of both halves sample s is made of. */
+ON_DEVICE void find_slots(const struct tower_arguments *a, uint32_t s, uint32_t *user, uint32_t *item)
 {
 	const uint32_t *users = a->scores ? a->user_slots : a->batch.sides[SIDE_USER].slots;
 	const uint32_t *items = a->scores ? a->items : a->batch.sides[SIDE_ITEM].slots;
-	const uint32_t u = a->scores ? (users ? users[s] : s / a->items_a_user) : users[s / a->group];
-	const uint32_t i = items ? items[s] : a->first_item + s % a->items_a_user;
+	*user = a->scores ? (users ? users[s] : s / a->items_a_user) : users[s / a->group];
+	*item = items ? items[s] : a->first_item + s % a->items_a_user;
+}
+
+ON_DEVICE void find_halves(const struct tower_arguments *a, uint32_t s, const float **user, const float **item)
+{
+	uint32_t u, i;
+	find_slots(a, s, &u, &i);
 	*user = a->user_parts + (size_t)u * a->tower.width;
 	*item = a->item_parts + (size_t)i * a->tower.width;
 }
@@ -69,32 +75,50 @@ ON_DEVICE float loss_scale(const struct tower_arguments *a)
 	return 1.0f / (float)(a->step->samples_of_all - *a->batch.missing);
 }
 
-ON_DEVICE void take_logit(const struct tower_arguments *a, float *z, uint32_t s)
+ON_DEVICE void take_logit(const struct tower_arguments *a, float *z, uint32_t s, float of_factors)
 {
 	if (a->has_factors)
-		*z = a->logits[s] + *z;
+		*z = of_factors + *z;
 	if (a->offsets)
 		*z -= a->offsets[a->batch.items[s]];
 }
 
-/* Logits z of samples [s, s + group), which are one or a group, become their gradients. Returns their loss. */
-ON_DEVICE double take_loss(const struct tower_arguments *a, float *z, uint32_t s, uint32_t group, float scale)
+/* Logit z of sample s, which loses by itself, becomes its gradient. Returns its loss. */
+ON_DEVICE double take_sample(const struct tower_arguments *a, float *z, uint32_t s, float of_factors, float weight, float scale)
 {
-	const float *weights = a->batch.weights + s;
-	double loss;
-	for (uint32_t i = 0; i < group; i++)
-		take_logit(a, z + i, s + i);
+	take_logit(a, z, s, of_factors);
+	const double loss = sample_loss(z, s % a->group == 0, weight, scale);
+	if (a->has_factors)
+		a->logits[s] = *z;
+	return loss;
+}
+
+/* Logits z of samples [s, s + group), which are one or a group, become their gradients. Returns their loss. */
+ON_DEVICE double take_weighted_loss(const struct tower_arguments *a, float *z, const float *weights, uint32_t s,
+                                    uint32_t group, float scale)
+{
 	if (a->loss == LOSS_BINARY)
-		loss = sample_loss(z, s % a->group == 0, weights[0], scale);
-	else
-		loss = group_loss(a->loss, z, weights, group, scale);
+		return take_sample(a, z, s, a->has_factors ? a->logits[s] : 0.0f, weights[0], scale);
+	for (uint32_t i = 0; i < group; i++)
+		take_logit(a, z + i, s + i, a->has_factors ? a->logits[s + i] : 0.0f);
+	const double loss = group_loss(a->loss, z, weights, group, scale);
 	for (uint32_t i = 0; i < group && a->has_factors; i++)
 		a->logits[s + i] = z[i];
 	return loss;
 }
 
+ON_DEVICE double take_loss(const struct tower_arguments *a, float *z, uint32_t s, uint32_t group, float scale)
+{
+	return take_weighted_loss(a, z, a->batch.weights + s, s, group, scale);
+}
+
 /* tower.cu: what training a batch takes. */
 struct tower_arguments cuda_training_arguments(const struct backend_state *state, const struct batch *batch,
                                                const struct step *step);
+
+/* narrow.cu: 1 where that is what the tower goes by, with the plan made; 0: not; -1 on error. */
+MUST_CHECK int cuda_plan_narrow(struct backend_state *state, struct plan *plan, bool trains, struct error *error);
+void cuda_train_narrow(struct backend_state *state, const struct tower_arguments *of);
+void cuda_score_narrow(struct backend_state *state, const struct tower_arguments *of);
 
 #endif

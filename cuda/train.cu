@@ -93,9 +93,13 @@ KERNEL(finish_batch, struct finish_arguments)
 		for (uint32_t i = share_begin(a.count, THREADS, t); i < end; i++)
 			sums[t] += a.losses[i];
 	}
+	for (uint32_t half = THREADS / 2; half > 0; half /= 2) {
+		EACH_THREAD(t) {
+			if (t < half)
+				sums[t] += sums[t + half];
+		}
+	}
 	EACH_THREAD(t) {
-		for (uint32_t i = 1; t == 0 && i < THREADS; i++)
-			sums[0] += sums[i];
 		if (t == 0) {
 			*a.loss_sum += sums[0];
 			*a.missing_sum += *a.missing;
@@ -114,39 +118,89 @@ static void queue_finish(struct backend_state *state, const struct batch *batch)
 	LAUNCH(&state->device, STREAM_WORK, finish_batch, 1, THREADS * sizeof(double), a);
 }
 
-/* Forward and back: the loss and the gradients of samples. */
+static void project_side(struct backend_state *state, enum side_name which, const struct batch *batch)
+{
+	const struct side *side = &state->sides[which];
+	cuda_project(state, which, side->fetched ? NULL : batch->sides[which].rows, batch->sides[which].count, side->rows_max,
+	             side->parts);
+}
+
+/* Forward and back: the gradients of samples. Either half of the first layer, and the factors, go by branches of the graph. */
 void cuda_queue_samples(struct backend_state *state, const struct batch *batch, const struct step *step)
 {
-	for (int s = 0; s < SIDES && state->has_tower && !state->row_tiles; s++) {
-		struct side *side = &state->sides[s];
-		cuda_project(state, (enum side_name)s, side->fetched ? NULL : batch->sides[s].rows, batch->sides[s].count, side->rows_max,
-		             side->parts);
+	struct device *device = &state->device;
+	const bool by_sides = state->has_tower && !state->row_tiles;
+	if (by_sides) {
+		device_fork(device, STREAM_WORK, BRANCH_ITEM);
+		project_side(state, SIDE_ITEM, batch);
 	}
+	if (state->has_factors) {
+		device_fork(device, STREAM_WORK, BRANCH_FACTORS);
+		cuda_factor_logits(state, batch, step);
+	}
+	device_trunk(device, STREAM_WORK);
 	if (state->row_tiles)
 		cuda_project_row_tiles(state, batch);
+	if (by_sides) {
+		project_side(state, SIDE_USER, batch);
+		device_join(device, STREAM_WORK, BRANCH_ITEM);
+	}
 	if (state->has_factors)
-		cuda_factor_logits(state, batch, step);
+		device_join(device, STREAM_WORK, BRANCH_FACTORS);
 	if (state->has_tower)
 		cuda_train_tower(state, batch, step);
 	else
 		cuda_factor_loss(state, batch, step);
-	queue_finish(state, batch);
 }
 
-/* Gradients of rows, which are stepped on the spot where they are this device's. */
+static void queue_side(struct backend_state *state, enum side_name which, const struct batch *batch, const struct step *step)
+{
+	cuda_step_rows(state, which, batch, step);
+	if (state->ranks == 1)
+		cuda_step_dense(state, which == SIDE_USER ? DENSE_USER : DENSE_ITEM, step);
+}
+
+/* The tower's rows. The sides are summed together; each is stepped by a branch of its own, or both by one launch. */
+static void queue_tower_rows(struct backend_state *state, const struct batch *batch, const struct step *step)
+{
+	struct device *device = &state->device;
+	cuda_sum_segments(state, batch, SEGMENT_TOWER, step);
+	if (state->row_tiles) {
+		cuda_step_row_tiles(state, batch, step);
+		for (int s = 0; s < SIDES && state->ranks == 1; s++)
+			cuda_step_dense(state, s == SIDE_USER ? DENSE_USER : DENSE_ITEM, step);
+		return;
+	}
+	device_fork(device, STREAM_WORK, BRANCH_ITEM);
+	queue_side(state, SIDE_ITEM, batch, step);
+	device_trunk(device, STREAM_WORK);
+	queue_side(state, SIDE_USER, batch, step);
+	device_join(device, STREAM_WORK, BRANCH_ITEM);
+}
+
+/* The loss, gradients of rows, which are stepped on the spot where they are this device's, and of one device alone the dense
+ * matrices. Branches of the graph read nothing that another one steps: each side has its table and its half of the first
+ * layer, the factors have theirs, and nothing reads the other layers behind the tower. */
 void cuda_queue_rows(struct backend_state *state, const struct batch *batch, const struct step *step)
 {
-	if (state->has_tower) {
-		cuda_sum_segments(state, batch, SEGMENT_TOWER, step);
-		for (int s = 0; s < SIDES && !state->row_tiles; s++)
-			cuda_step_rows(state, (enum side_name)s, batch, step);
-		if (state->row_tiles)
-			cuda_step_row_tiles(state, batch, step);
-	}
+	struct device *device = &state->device;
+	device_fork(device, STREAM_WORK, BRANCH_DENSE);
+	queue_finish(state, batch);
+	if (state->ranks == 1)
+		cuda_step_dense(state, DENSE_LAYERS, step);
 	if (state->has_factors) {
+		device_fork(device, STREAM_WORK, BRANCH_FACTORS);
 		cuda_sum_segments(state, batch, SEGMENT_FACTORS, step);
 		cuda_step_factors(state, batch, step);
+		if (state->ranks == 1)
+			cuda_step_dense(state, DENSE_WEIGHTS, step);
 	}
+	device_trunk(device, STREAM_WORK);
+	if (state->has_tower)
+		queue_tower_rows(state, batch, step);
+	if (state->has_factors)
+		device_join(device, STREAM_WORK, BRANCH_FACTORS);
+	device_join(device, STREAM_WORK, BRANCH_DENSE);
 }
 
 /* Dense Adam. */
@@ -165,7 +219,6 @@ static void queue_steps(struct backend_state *state, const struct batch *batch, 
 {
 	cuda_queue_rows(state, batch, step);
 	cuda_queue_tables(state, step);
-	cuda_step_dense(state, step);
 }
 
 /* Marks of the two batches: drawn and indexed; trained. And of a graph's two branches. */
@@ -175,8 +228,11 @@ void cuda_queue_ahead(struct backend_state *state, const struct train_span *span
                       const struct step *step)
 {
 	cuda_draw(state, &state->batches[b % 2], span, on_host, step);
-	cuda_index(state, &state->batches[b % 2], SIDE_USER, step);
+	device_fork(&state->device, STREAM_AHEAD, BRANCH_AHEAD);
 	cuda_index(state, &state->batches[b % 2], SIDE_ITEM, step);
+	device_trunk(&state->device, STREAM_AHEAD);
+	cuda_index(state, &state->batches[b % 2], SIDE_USER, step);
+	device_join(&state->device, STREAM_AHEAD, BRANCH_AHEAD);
 }
 
 static void queue_span(struct backend_state *state, const struct train_span *span, const struct step *steps, size_t count)
@@ -204,14 +260,17 @@ static void queue_span(struct backend_state *state, const struct train_span *spa
 struct cursor_arguments {
 	const struct step *steps;
 	struct step *to;
-	uint32_t *cursor;
+	uint32_t *cursor, *missing;
 };
 
+/* The next step, and a batch of which nothing is missing yet. */
 KERNEL(take_step, struct cursor_arguments)
 {
 	EACH_THREAD(t) {
-		if (t == 0)
+		if (t == 0) {
 			*a.to = a.steps[(*a.cursor)++];
+			*a.missing = 0;
+		}
 	}
 }
 
@@ -221,24 +280,36 @@ static void queue_next(struct backend_state *state, const struct train_span *spa
 	a.steps = state->steps;
 	a.to = state->current + b % 2;
 	a.cursor = state->cursor;
+	a.missing = state->batches[b % 2].missing;
 	LAUNCH(&state->device, STREAM_AHEAD, take_step, 1, 0, a);
 	cuda_queue_ahead(state, span, b, NULL, a.to);
 }
 
-/* Graph b: batch b trains, the other one is made ready beside it. */
+/* Graphs 0 and 1 are of a batch, which lies in the first or the second place; what is between two graphs costs as much as
+ * a few small kernels, so the third one is of many batches. */
+enum { GRAPH_OF_MANY = 2, MANY = 8 };
+
+/* Batch b trains, the other one is made ready beside it. */
+static void queue_turn(struct backend_state *state, const struct train_span *span, size_t b)
+{
+	struct device *device = &state->device;
+	device_mark(device, STREAM_WORK, MARK_FORK);
+	device_wait(device, STREAM_AHEAD, MARK_FORK);
+	queue_next(state, span, 1 - b);
+	device_mark(device, STREAM_AHEAD, MARK_JOIN);
+	cuda_queue_samples(state, &state->batches[b], state->current + b);
+	queue_steps(state, &state->batches[b], state->current + b);
+	device_wait(device, STREAM_WORK, MARK_JOIN);
+}
+
 static void record_graphs(struct backend_state *state, const struct train_span *span)
 {
 	struct device *device = &state->device;
-	for (size_t b = 0; b < DEVICE_GRAPHS; b++) {
+	for (size_t graph = 0; graph < DEVICE_GRAPHS; graph++) {
 		device_record(device);
-		device_mark(device, STREAM_WORK, MARK_FORK);
-		device_wait(device, STREAM_AHEAD, MARK_FORK);
-		queue_next(state, span, 1 - b);
-		device_mark(device, STREAM_AHEAD, MARK_JOIN);
-		cuda_queue_samples(state, &state->batches[b], state->current + b);
-		queue_steps(state, &state->batches[b], state->current + b);
-		device_wait(device, STREAM_WORK, MARK_JOIN);
-		device_record_end(device, b);
+		for (size_t b = 0; b < (graph == GRAPH_OF_MANY ? MANY : 1); b++)
+			queue_turn(state, span, (graph + b) % 2);
+		device_record_end(device, graph);
 	}
 	state->has_graphs = true;
 }
@@ -253,8 +324,11 @@ static void replay_span(struct backend_state *state, const struct train_span *sp
 	queue_next(state, span, 0);
 	device_mark(device, STREAM_AHEAD, MARK_READY);
 	device_wait(device, STREAM_WORK, MARK_READY);
-	for (size_t b = 0; b < count; b++)
-		device_replay(device, b % 2);
+	for (size_t b = 0; b < count;) {
+		const bool many = count - b >= MANY;
+		device_replay(device, many ? (size_t)GRAPH_OF_MANY : b % 2);
+		b += many ? MANY : 1;
+	}
 }
 
 /* Batches of users: the host's part is small, so they are queued one by one. */

@@ -57,7 +57,7 @@ static void describe(char *text, uint32_t moment, uint32_t thread)
 	const char *file = m->file ? m->file : "";
 	char who[64] = "";
 	if (m->file)
-		snprintf(who, sizeof who, thread == WATCH_MANY ? ", several threads" : ", thread %u", thread);
+		snprintf(who, sizeof who, thread >= WATCH_OF_WARP ? ", several threads" : ", thread %u", thread);
 	snprintf(text, TEXT, m->file ? "%s (block %u%s, phase of %s:%u)" : "%s", m->what, m->block, who, file, m->line);
 }
 
@@ -101,6 +101,7 @@ enum { STACK_BYTES = 128 * 1024 };
 struct fiber {
 	jmp_buf at;
 	bool started, runs;       /* it stands somewhere; in a kernel */
+	bool in_warp;             /* at a barrier of its warp */
 	uint32_t barriers;        /* it has come to, in this block */
 	const char *file;
 	uint32_t line;            /* of its phase */
@@ -168,12 +169,23 @@ void watch_lane(uint32_t lane)
 	watch_now.thread = fibers.running + lane;
 }
 
-void watch_barrier(void)
+static void come_to(bool in_warp)
 {
 	struct fiber *self = &fibers.of[fibers.running];
 	self->barriers++;
+	self->in_warp = in_warp;
 	if (_setjmp(self->at) == 0)
 		_longjmp(fibers.from, 1);
+}
+
+void watch_barrier(void)
+{
+	come_to(false);
+}
+
+void watch_barrier_of_warp(void)
+{
+	come_to(true);
 }
 
 /* All threads have done the same: come to the same barrier, or ended. */
@@ -196,7 +208,7 @@ void watch_run(void (*run)(const void *arguments), const void *arguments, uint32
 		fibers.stacks = malloc((size_t)THREADS * STACK_BYTES);
 	if (!fibers.stacks)
 		abort();
-	watch_now.block = next_moment(what, block);
+	watch_now.block = watch_now.met = next_moment(what, block);
 	fibers.run = run;
 	fibers.arguments = arguments;
 	for (uint32_t t = 0; t < THREADS; t++) {
@@ -211,7 +223,9 @@ void watch_run(void (*run)(const void *arguments), const void *arguments, uint32
 			for (uint32_t t = 0; t < THREADS; t++)
 				fibers.of[t].started = fibers.of[t].runs = false;
 		}
-		next_moment(what, block);
+		const uint32_t moment = next_moment(what, block);
+		if (!fibers.of[0].in_warp)
+			watch_now.met = moment;
 	}
 	watch_now.thread = 0;
 }
@@ -265,22 +279,26 @@ static void join(uint32_t *clock, const uint32_t *other)
 
 static uint32_t actor_of(const struct order *order, enum device_stream stream)
 {
-	return order->replays && stream != STREAM_WORK ? DEVICE_STREAMS + (uint32_t)stream - 1 : (uint32_t)stream;
+	if (order->replays && stream != STREAM_WORK)
+		return DEVICE_OWN_STREAMS + (uint32_t)stream - 1;
+	return stream < DEVICE_OWN_STREAMS ? (uint32_t)stream : STREAM_WORK;
 }
 
 void watch_begin(struct device *device, enum device_stream stream, const char *what)
 {
 	struct order *order = order_of(device);
 	const uint32_t actor = actor_of(order, stream);
-	if (actor < DEVICE_STREAMS)
+	if (actor < DEVICE_OWN_STREAMS)
 		join(order->of[actor], order->host);
 	watch_now.device = device;
 	watch_now.actor = actor;
 	watch_now.thread = 0;
-	watch_now.operation = watch_now.block = next_moment(what, 0);
+	watch_now.operation = watch_now.block = watch_now.met = next_moment(what, 0);
 	memcpy(watch_now.before, order->of[actor], sizeof watch_now.before);
-	if (actor >= DEVICE_STREAMS && !order->forked[stream])
+	if (actor >= DEVICE_OWN_STREAMS && !order->forked[stream])
 		watch_find("is of a stream that its graph was not forked to", NULL, NULL, NULL);
+	if (stream >= DEVICE_OWN_STREAMS && !order->replays)
+		watch_find("is of a branch outside of graphs", NULL, NULL, NULL);
 }
 
 void watch_end(void)
@@ -300,7 +318,7 @@ void watch_mark(struct device *device, enum device_stream stream, size_t mark)
 {
 	struct order *order = order_of(device);
 	const uint32_t actor = actor_of(order, stream);
-	if (actor < DEVICE_STREAMS)
+	if (actor < DEVICE_OWN_STREAMS)
 		join(order->of[actor], order->host);
 	memcpy(order->marks[mark], order->of[actor], sizeof order->marks[mark]);
 	order->in_graph[mark] = order->in_this_graph[mark] = order->replays;
@@ -329,7 +347,7 @@ void watch_replay(struct device *device)
 void watch_replay_end(struct device *device)
 {
 	struct order *order = order_of(device);
-	for (uint32_t a = DEVICE_STREAMS; a < WATCH_ACTORS; a++)
+	for (uint32_t a = DEVICE_OWN_STREAMS; a < WATCH_ACTORS; a++)
 		if (order->of[STREAM_WORK][a] < order->of[a][a])
 			find_in_order(device, "a graph ends before one of its branches");
 	order->replays = false;

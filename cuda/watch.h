@@ -2,7 +2,8 @@
  * reports every access of a kernel to memory (-fsanitize=thread, but with a runtime of our own, as the Linux kernel's
  * KCSAN does), and for each the watch knows what comes before it on a device:
  *
- *   within a block    an earlier phase; every thread runs the code between phases itself, as a fiber
+ *   within a block    an earlier phase, or of the same warp, where the barrier is the warp's; every thread runs the code
+ *                     between phases itself, as a fiber
  *   between blocks    of one launch: nothing
  *   between streams   marks that were waited for, a graph's fork and join, device_finish
  *
@@ -58,6 +59,7 @@ void watch_forget(struct device *device);  /* closed */
 /* What the macros of launch.h are made of. */
 uint32_t watch_phase(const char *file, uint32_t line);  /* begins one: which thread this is */
 void watch_barrier(void);
+void watch_barrier_of_warp(void);                       /* other warps are in no order with what is before */
 void watch_lane(uint32_t lane);                         /* of the warp whose first thread this is */
 uint32_t watch_count_up(uint32_t *counter, uint32_t more);
 

@@ -5,8 +5,8 @@
 
 #include "watch.h"
 
-/* Who works side by side: the streams, and in a graph the branches that others than STREAM_WORK have there. */
-enum { WATCH_ACTORS = 2 * DEVICE_STREAMS - 1, WATCH_MANY = UINT16_MAX };
+/* Who works side by side: the streams, and in a graph what all but STREAM_WORK have there. */
+enum { WATCH_ACTORS = DEVICE_OWN_STREAMS + DEVICE_STREAMS - 1, WATCH_MANY = UINT16_MAX, WATCH_OF_WARP = 1 << 15 };
 
 /* Time goes by moments, counted from 1 on: one for each operation of a stream, for each block of it, for each phase. Of
  * two moments of an actor the smaller one is before the other, but within a launch only in the same block. */
@@ -14,11 +14,12 @@ struct watch_now {
 	struct device *device;    /* NULL: no operation is going on */
 	uint32_t actor, thread;
 	uint32_t moment, operation, block; /* now; where the operation began, and the block */
+	uint32_t met;             /* the first moment behind the last barrier of the whole block */
 	uint32_t before[WATCH_ACTORS]; /* moments of others up to here come before the operation */
 };
 extern struct watch_now watch_now;
 
-/* Who touched memory: WATCH_MANY threads of a moment. */
+/* Who touched memory: WATCH_MANY threads since the block met, or several of one moment and warp, WATCH_OF_WARP + warp. */
 struct watch_record {
 	uint32_t moment;          /* 0: nobody */
 	uint16_t thread;

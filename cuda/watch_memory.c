@@ -5,6 +5,7 @@
 
 #include <sys/mman.h>
 
+#include "launch.h"
 #include "watch_inside.h"
 
 /* Addresses, not pages: what nobody touches costs nothing. Rooms begin as far apart as those of cudaMalloc. */
@@ -131,6 +132,11 @@ void watch_leave_room(void *at, const uint32_t *host)
 
 /* ---- what comes before what ---- */
 
+static inline uint32_t warp_of(uint32_t thread)
+{
+	return thread & WATCH_OF_WARP ? thread & ~(uint32_t)WATCH_OF_WARP : thread / WARP;
+}
+
 static inline bool comes_before(const struct watch_record *r, uint32_t actor)
 {
 	const struct watch_now *now = &watch_now;
@@ -138,7 +144,20 @@ static inline bool comes_before(const struct watch_record *r, uint32_t actor)
 		return r->moment <= now->before[actor];
 	if (r->others || r->moment < now->block)
 		return false;
-	return r->moment < now->moment || r->thread == now->thread;
+	if (r->moment < now->moment)
+		return r->moment < now->met || (r->thread != WATCH_MANY && warp_of(r->thread) == warp_of(now->thread));
+	return r->thread == now->thread;
+}
+
+/* Who has touched what a record's threads did before. */
+static inline uint16_t joined(const struct watch_record *r)
+{
+	const struct watch_now *now = &watch_now;
+	if (r->moment < now->met || r->thread == now->thread)
+		return (uint16_t)now->thread;
+	if (r->thread == WATCH_MANY || warp_of(r->thread) != warp_of(now->thread))
+		return WATCH_MANY;
+	return (uint16_t)(r->moment == now->moment ? WATCH_OF_WARP + warp_of(now->thread) : now->thread);
 }
 
 /* Adds the thread that is running to a record of its own operation, or begins a new one. */
@@ -147,8 +166,7 @@ static inline void note_touch(struct watch_record *r, bool atomic)
 	const struct watch_now *now = &watch_now;
 	const bool goes_on = r->moment >= now->operation && r->atomic == atomic;
 	r->others = goes_on && (r->others || r->moment < now->block);
-	r->thread = goes_on && r->moment == now->moment && r->thread != now->thread ? (uint16_t)WATCH_MANY
-	                                                                            : (uint16_t)now->thread;
+	r->thread = goes_on ? joined(r) : (uint16_t)now->thread;
 	r->moment = now->moment;
 	r->actor = (uint8_t)now->actor;
 	r->atomic = atomic;

@@ -59,8 +59,10 @@ static const struct option_spec table[] = {
 	{0, "isa", OPTION_TEXT, AT(isa), "NAME",
 	 "Instruction set: auto, avx512, avx2 or portable. Never changes a byte.", 0, 0, NULL},
 	{0, "device", OPTION_TEXT, AT(device), "NAME",
-	 "auto (the CPU), cpu, cuda, cuda:N, or several that work together: cuda:0,1 or cuda:0-3.", 0, 0, NULL},
-	{'q', "quiet", OPTION_FLAG, AT(quiet), NULL, "No progress line.", 0, 0, NULL},
+	 "auto (cuda:0 where there is one that takes the model, unless --isa is given; else the CPU), cpu, cuda, cuda:N, or "
+	 "several that work together: cuda:0,1 or cuda:0-3. Scores of a tower by cuBLAS differ from the CPU's in the last "
+	 "bits: cpu has the same on every machine. RECPIPE_DEVICE is what auto means.", 0, 0, NULL},
+	{'q', "quiet", OPTION_FLAG, AT(quiet), NULL, "Only errors on stderr.", 0, 0, NULL},
 };
 
 static const struct tool_spec tool = {
@@ -185,8 +187,20 @@ static int check_ids(const struct run *run, const char *name, struct error *erro
 	return 0;
 }
 
-/* Reads the users' histories, if any, and makes the scorer ready. `name` has given run->info; NULL: nothing has, and
- * there are no histories. */
+static int prepare_lists(struct run *run, struct error *error)
+{
+	const struct backend *backend = run->scorer.choice.backend;
+	run->at_once = LISTS_AT_ONCE;
+	if (run->options->all_items && backend && backend != &backend_cpu && run->options->top > 0) {
+		const size_t fitting = (size_t)ENTRIES_OF_DEVICE / (size_t)run->options->top;
+		run->at_once = fitting < LISTS_AT_ONCE ? LISTS_AT_ONCE : fitting < LISTS_OF_DEVICE ? fitting : LISTS_OF_DEVICE;
+	}
+	run->lists = mem_alloc_zero(run->at_once, sizeof *run->lists, error);
+	return run->lists ? 0 : -1;
+}
+
+/* Reads the users' histories, if any, and makes the scorer and the lists ready. `name` has given run->info; NULL: nothing
+ * has, and there are no histories. */
 static int start_scorer(struct run *run, const char *name, struct error *error)
 {
 	const struct options *o = run->options;
@@ -201,7 +215,11 @@ static int start_scorer(struct run *run, const char *name, struct error *error)
 		return -1;
 	if (name && (o->model || o->similarity) && check_ids(run, name, error) < 0)
 		return -1;
-	return scorer_start(&run->scorer, has_history ? &run->history : NULL, error);
+	if (scorer_start(&run->scorer, has_history ? &run->history : NULL, error) < 0)
+		return -1;
+	if (run->scorer.choice.news && !o->quiet)
+		backend_tell("scoring", &run->scorer.choice, run->scorer.state);
+	return prepare_lists(run, error);
 }
 
 /* ---- the filter ---- */
@@ -333,18 +351,6 @@ static int score_catalogue(struct run *run, struct error *error)
 	return 0;
 }
 
-static int prepare_lists(struct run *run, struct error *error)
-{
-	const struct backend *backend = run->scorer.backend;
-	run->at_once = LISTS_AT_ONCE;
-	if (run->options->all_items && backend && backend != &backend_cpu && run->options->top > 0) {
-		const size_t fitting = (size_t)ENTRIES_OF_DEVICE / (size_t)run->options->top;
-		run->at_once = fitting < LISTS_AT_ONCE ? LISTS_AT_ONCE : fitting < LISTS_OF_DEVICE ? fitting : LISTS_OF_DEVICE;
-	}
-	run->lists = mem_alloc_zero(run->at_once, sizeof *run->lists, error);
-	return run->lists ? 0 : -1;
-}
-
 static void release(struct run *run)
 {
 	for (size_t l = 0; run->lists && l < run->at_once; l++)
@@ -376,7 +382,7 @@ int main(int argc, char **argv)
 		return error_report(&error);
 	if (operands.count)
 		run.lists_path = operands.items[0];
-	int result = open_scorer(&run, &error) < 0 ? -1 : prepare_lists(&run, &error);
+	int result = open_scorer(&run, &error);
 	if (result == 0)
 		result = options.all_items ? score_catalogue(&run, &error) : score_stream(&run, &error);
 	if (result == 0)

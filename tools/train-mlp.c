@@ -97,7 +97,7 @@ static const struct option_spec table[] = {
 	 "Write --checkpoint every N batches as well; 0: only after epochs.", 0, 1e15, NULL},
 	{0, "resume", OPTION_FLAG, AT(resume), NULL,
 	 "Go on from --checkpoint when it exists: on the same kind and number of devices the model's bytes are those of an "
-	 "uninterrupted run.", 0, 0, NULL},
+	 "uninterrupted run. --device auto stays on the CPU when it began there.", 0, 0, NULL},
 	{'i', "init-from", OPTION_LIST, AT(init_from), "MODEL",
 	 "Start from this model (warm start); users and items added since get fresh rows. mf and history can start from "
 	 "ials, the embeddings of an mlp from factors (ials, mf, gmf), neumf from an mlp and a gmf (twice).", 0, 0, NULL},
@@ -113,7 +113,9 @@ static const struct option_spec table[] = {
 	{0, "isa", OPTION_TEXT, AT(isa), "NAME",
 	 "Instruction set: auto, avx512, avx2 or portable. Never changes a byte.", 0, 0, NULL},
 	{0, "device", OPTION_TEXT, AT(device), "NAME",
-	 "auto (the CPU), cpu, cuda, cuda:N, or several that work together: cuda:0,1 or cuda:0-3.", 0, 0, NULL},
+	 "auto (cuda:0 where there is one that can train this, unless --isa is given; else the CPU), cpu, cuda, cuda:N, or "
+	 "several that work together: cuda:0,1 or cuda:0-3. The two kinds train to other bytes: cpu has the same on every "
+	 "machine. RECPIPE_DEVICE is what auto means.", 0, 0, NULL},
 	{'q', "quiet", OPTION_FLAG, AT(quiet), NULL, "Only errors on stderr.", 0, 0, NULL},
 };
 

@@ -48,7 +48,7 @@ static const struct tool_spec tool = {
 	.size = sizeof defaults,
 };
 
-enum { TOP = 10, SPAN_SAMPLES = 8 << 20, NAME_SIZE = 128 };
+enum { TOP = 10, SPAN_SAMPLES = 8 << 20, SPAN_BATCHES = 1024, NAME_SIZE = 128 };
 
 struct bench {
 	const struct options *options;
@@ -161,8 +161,8 @@ static int train_span(const struct bench *b, struct spans *spans, double hold, d
  * far ahead that the launches of a small batch fit: some microseconds each. */
 static int measure_training(struct bench *b, struct error *error)
 {
-	const uint64_t few = shrunk(b->options->share, SPAN_SAMPLES) / (1 + RATIO) / b->batch_groups, batches = few > 0 ? few : 1;
-	const uint64_t most = b->world->known.count / b->batch_groups;
+	const uint64_t few = shrunk(b->options->share, SPAN_SAMPLES) / (1 + RATIO) / b->batch_groups;
+	const uint64_t batches = few < 1 ? 1 : few < SPAN_BATCHES ? few : SPAN_BATCHES, most = b->world->known.count / b->batch_groups;
 	struct spans spans = {0, (batches < most ? batches : most) * b->batch_groups, mem_alloc(batches, sizeof(double), error)};
 	const double hold = 1e-3 + 1e-5 * (double)batches;
 	struct taken taken;

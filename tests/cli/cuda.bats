@@ -153,9 +153,101 @@ close_logs() {
 	expect 0 train-mlp --device cuda:1 --quiet "${small[@]}" -o model train.rec
 }
 
-@test "auto is the CPU, whatever is there" {
-	expect 0 train-mlp --device auto "${small[@]}" -o model train.rec
-	[[ $stderr == *"training on cpu"* ]]
+# says TEXT COMMAND…: it succeeds, and TEXT is on stderr; with --quiet nothing is.
+says() {
+	local text=$1
+	shift
+	expect 0 "$@"
+	[[ $stderr == *"$text"* ]] || { printf 'lacks "%s": %s\n' "$text" "$stderr" >&2; return 1; }
+	expect 0 "$@" --quiet
+	[ -z "$stderr" ] || { printf 'not quiet: %s\n' "$stderr" >&2; return 1; }
+}
+
+@test "auto takes the device where there is one, and does without threads' number" {
+	train-mlp --device cuda --quiet "${small[@]}" -o model.cuda train.rec
+	score --device cuda --quiet -m model.cuda --all-items --top 3 -o lists.cuda
+	unset RECPIPE_DEVICE
+	says "training on cuda:0, emulated" train-mlp "${small[@]}" --threads 1 -o model train.rec
+	same model.cuda model
+	says "scoring on cuda:0, emulated" score --threads 1 -m model --all-items --top 3 -o lists
+	same lists.cuda lists
+	sample-neg --epochs 3 -o samples train.rec
+	train-mlp --device cuda --quiet "${small[@]}" -o piped.cuda samples
+	train-mlp --quiet "${small[@]}" -o piped - <samples
+	same piped.cuda piped
+}
+
+@test "auto is the CPU where that is named, or an instruction set" {
+	train-mlp --device cpu --quiet "${small[@]}" -o model.cpu train.rec
+	says "training on cpu, portable" train-mlp --isa portable "${small[@]}" -o model train.rec
+	same model.cpu model
+	RECPIPE_DEVICE='' says "training on cpu, portable" env RECPIPE_ISA=portable train-mlp "${small[@]}" -o model train.rec
+	same model.cpu model
+	says "training on cpu" train-mlp --device auto "${small[@]}" -o model train.rec # RECPIPE_DEVICE of the tests
+	same model.cpu model
+	expect 0 score -m model --all-items -o lists
+	[ -z "$stderr" ]
+	RECPIPE_DEVICE=cuda:1 says "training on cuda:1" train-mlp "${small[@]}" -o model train.rec
+	RECPIPE_DEVICE=cuda:7 fails 69 "cuda:7" score -m model --all-items -o lists
+	RECPIPE_DEVICE=tpu fails 64 "--device: 'tpu' is unknown" score -m model --all-items -o lists
+}
+
+@test "what the device refuses goes to the CPU under auto, and says why" {
+	ials=(--model ials --factors 4 --epochs 2)
+	train-mlp --device cpu --quiet "${ials[@]}" -o model.cpu train.rec
+	score --device cpu --quiet -m model.cpu --all-items --top 3 -o lists.cpu
+	unset RECPIPE_DEVICE
+	says "(no CUDA: training ials" train-mlp "${ials[@]}" -o model train.rec
+	same model.cpu model
+	train-mlp --quiet "${small[@]}" -o model train.rec
+	score --device cpu --quiet -m model --all-items --top 3 -o lists.cpu
+	export RECPIPE_CUDA_TOWER=both
+	says "(no CUDA: RECPIPE_CUDA_TOWER: 'both' is unknown" score -m model --all-items --top 3 -o lists
+	same lists.cpu lists
+	fails 64 "a gmf has no tower" train-mlp --model gmf --precision bf16 -o refused train.rec
+	nothing_left "$PWD/refused"
+}
+
+@test "a backend that cannot be used: the CPU under auto, and which part is missing" {
+	unset RECPIPE_DEVICE
+	train-mlp --device cpu --quiet "${small[@]}" -o model.cpu train.rec
+	score --device cpu --quiet -m model.cpu --all-items --top 3 -o lists.cpu
+	echo 'no object' >broken.so
+	export RECPIPE_CUDA=$PWD/broken.so
+	says "(no CUDA: the CUDA backend cannot be opened: " train-mlp "${small[@]}" -o model train.rec
+	same model.cpu model
+	score --quiet -m model --all-items --top 3 -o lists
+	same lists.cpu lists
+	unset RECPIPE_CUDA
+	mkdir bin
+	cp "$BIN/train-mlp" "$BIN/score" bin
+	says "(no CUDA: recpipe_cuda.so was not built)" bin/train-mlp "${small[@]}" -o model train.rec
+	same model.cpu model
+	expect 0 bin/score -m model --all-items --top 3 -o lists
+	[ -z "$stderr" ] # nobody wonders
+	same lists.cpu lists
+}
+
+@test "a resumed run stays on its kind of device as far as it may choose, and says where it does not" {
+	unset RECPIPE_DEVICE
+	sample-neg --epochs 3 -o samples train.rec
+	head -c 90000 samples >part
+	for device in cpu cuda; do
+		expect 65 train-mlp --device $device --quiet "${small[@]}" -c ck.$device --checkpoint-batches 3 -o no part
+		cp ck.$device ck
+		train-mlp --quiet "${small[@]}" -c ck --resume -o resumed - <samples
+		train-mlp --device $device --quiet "${small[@]}" -o unbroken - <samples
+		same unbroken resumed
+	done
+	cp ck.cuda ck
+	expect 0 train-mlp --device cpu "${small[@]}" -c ck --resume -o resumed - <samples
+	[[ $stderr == *"training on cpu"*"ck: that run was on cuda; on cpu it ends with other bytes"* ]]
+	cp ck.cpu ck
+	expect 0 train-mlp --device cuda "${small[@]}" -c ck --resume -o resumed - <samples
+	[[ $stderr == *"training on cuda:0"*"ck: that run was on cpu; on cuda it ends with other bytes"* ]]
+	cp ck.cpu ck
+	expect 0 train-mlp --device cuda --quiet "${small[@]}" -c ck --resume -o resumed - <samples
+	[ -z "$stderr" ]
 }
 
 @test "a machine without a driver is told so" {
@@ -163,4 +255,8 @@ close_logs() {
 	[ -e "$BIN/../lib/recpipe/recpipe_cuda.so" ] || skip "recpipe_cuda.so was not built here (no nvcc, or sanitized)"
 	! ldconfig -p | grep -q 'libcuda\.so\.1' || skip "this machine has a CUDA driver"
 	fails 69 "there is no CUDA driver" train-mlp --device cuda -o model train.rec
+	unset RECPIPE_DEVICE
+	says "(no CUDA: there is no CUDA driver" train-mlp "${small[@]}" -o model train.rec
+	expect 0 score -m model --all-items -o lists
+	[ -z "$stderr" ] # nobody wonders
 }

@@ -14,6 +14,7 @@ GOLDEN=$TOP/tests/golden
 GEN=$TOP/tests/gen
 DATA=${RECPIPE_DATA:-}
 export PATH=$BIN:$PATH
+export RECPIPE_DEVICE=cpu # what --device auto means: tests compare bytes, and devices have their own (cuda.bats)
 
 fresh() {
 	cd "$BATS_TEST_TMPDIR" || return 1

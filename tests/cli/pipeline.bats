@@ -36,14 +36,26 @@ again() { make -C "$TOP" -s BUILD="$(dirname "$BIN")" pipeline RUN="$PWD/run" "$
 }
 
 @test "nothing is stale: nothing runs; a setting makes its stages run and no other" {
+	again "${small[@]}" >out # a copy is in another folder
 	again "${small[@]}" >out
-	! grep -q STAGE out
+	run ! grep STAGE out
 	again "${small[@]}" TOP=5 >out
 	grep -q 'STAGE    recommend' out
-	! grep -q 'STAGE    train' out
+	run ! grep 'STAGE    train' out
 	again "${small[@]}" TOP=5 SEED=2 >out
 	grep -q 'STAGE    train' out
 	! grep -q 'STAGE    split' out
+}
+
+@test "DEVICE is of training and scoring, makes what it changes stale, and leaves ials to the CPU" {
+	grep -qw fma /proc/cpuinfo || skip "the emulated device needs a processor with fused multiply-adds"
+	again "${small[@]}" >out # a copy is in another folder
+	RECPIPE_CUDA=$(dirname "$BIN")/emulated/recpipe_cuda.so again "${small[@]}" DEVICE=cuda >out
+	grep -q 'STAGE    fit.mf' out
+	run ! grep 'STAGE    \(train\|fit\).\(ials\|ease\)' out
+	grep -q 'training on cuda:0, emulated' run/logs/train.mf run/logs/train.mlp
+	run ! cmp -s run/models/mlp.safetensors "$RUN_BASE/models/mlp.safetensors"
+	RECPIPE_CUDA=/nonexistent fails 2 "the CUDA backend cannot be opened" again "${small[@]}" DEVICE=cuda TOP=5
 }
 
 @test "the same settings give the same bytes in another folder" {

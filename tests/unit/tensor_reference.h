@@ -6,7 +6,7 @@
 #include "cuda_fixture.h"
 #include "loss.h"
 
-enum { TENSOR_WIDTH_MAX = 128, TENSOR_LAYERS_MAX = 8, TENSOR_CHUNK = 64 };
+enum { TENSOR_WIDTH_MAX = 256, TENSOR_LAYERS_MAX = 8, TENSOR_CHUNK = 64 };
 
 /* To the nearest: tf32 has 11 bits and ties go away from zero, bf16 has 8 and ties go to the even one. */
 static inline float rounded(enum precision kind, float x)
@@ -26,6 +26,17 @@ struct tensor_reference {
 	float *rows[2];           /* gradients of the first layer, added up: users' and items' [rows][width] */
 	double *gradients[MODEL_MATRICES_MAX]; /* [rows][columns] */
 };
+
+/* Is it the tower that cuda/wide.h has kernels for? They leave the gradients of the first layer's sums in bf16. */
+static inline bool goes_wide(const struct tensor_reference *r)
+{
+	static const size_t widths[] = {256, 128, 64, 1};
+	const struct model_shape *shape = &r->f->shape;
+	bool same = r->kind == PRECISION_BF16 && shape->layer_count == 4;
+	for (size_t l = 0; same && l < 4; l++)
+		same = shape->widths[l] == widths[l];
+	return same;
+}
 
 /* What a layer's operands are rounded to. */
 static inline enum precision kind_of(const struct tensor_reference *r, size_t inputs, size_t outputs)
@@ -169,6 +180,8 @@ static inline void tensor_gradient(struct tensor_reference *r)
 		float z = tensor_forward(r, f->users[s / group], f->items[s], act);
 		sample_loss(&z, s % group == 0, 1.0f, 1.0f / (float)samples);
 		tensor_back(r, z, act, d);
+		for (size_t n = 0; goes_wide(r) && n < width; n++)
+			d[n] = rounded(PRECISION_BF16, d[n]);
 		memcpy(of_items + s * width, d, width * sizeof(float));
 		for (size_t n = 0; n < width; n++)
 			of_users[s / group * width + n] = s % group ? of_users[s / group * width + n] + d[n] : d[n];

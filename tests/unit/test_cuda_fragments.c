@@ -3,6 +3,8 @@
 #include "check.h"
 #include "state.h"
 #include "tile_mma.h"
+#include "wide_mma.h"
+#include "warp.h"
 
 /* ---- registers ---- */
 
@@ -145,10 +147,101 @@ static void test_what_is_shared(void)
 	}
 }
 
+/* ---- tiles of bf16 words ---- */
+
+enum { SIDE = 32 };
+
+/* Exact in bf16, and so are sums of a few products. */
+static float small_number(size_t i, size_t k)
+{
+	return (float)(i % 8 + 16 * (k % 8)) - 60;
+}
+
+/* Products of 32 by 32 over a depth of 32, of factors that lie along it or across. */
+static void check_words(bool left_turned, bool right_turned)
+{
+	static uint32_t left[SIDE * (SIDE / 2 + WIDE_PAD)], right[SIDE * (SIDE / 2 + WIDE_PAD)];
+	static float sums[WARP * 2 * 4 * 4];
+	for (size_t i = 0; i < SIDE; i++)
+		for (size_t k = 0; k < SIDE; k++) {
+			const size_t at[2] = {left_turned ? k : i, left_turned ? i : k}, of[2] = {right_turned ? k : i, right_turned ? i : k};
+			uint32_t *const l = &left[at[0] * wide_pitch(SIDE) + at[1] / 2], *const r = &right[of[0] * wide_pitch(SIDE) + of[1] / 2];
+			const unsigned shift = at[1] % 2 * 16, by = of[1] % 2 * 16;
+			*l = (*l & ~(0xffffu << shift)) | bf16_half(small_number(i, k)) << shift;
+			*r = (*r & ~(0xffffu << by)) | bf16_half(small_number(k, i + 3)) << by;
+		}
+	const struct operand a = operand_of(left, SIDE, left_turned), b = operand_of(right, SIDE, right_turned);
+	for (uint32_t l = 0; l < WARP; l++)
+		start_columns(2, 4, NULL, 0, l, sums + l * 32);
+	multiply_block(2, 4, SIDE, &a, 0, &b, 0, sums);
+	for (uint32_t l = 0; l < WARP; l++)
+		for (uint32_t p = 0; p < 16; p++)
+			for (uint32_t e = 0; e < 2; e++) {
+				const size_t row = pair_row(4, p, l), column = pair_column(4, p, l) + e;
+				float wanted = 0;
+				for (size_t k = 0; k < SIDE; k++)
+					wanted += small_number(row, k) * small_number(k, column + 3);
+				CHECK(sums[l * 32 + 2 * p + e] == wanted);
+			}
+}
+
+static void test_products_of_words(void)
+{
+	for (int turned = 0; turned < 4; turned++)
+		check_words(turned & 1, turned & 2);
+}
+
+/* ldmatrix reads eight rows of 16 bytes at once. */
+static void test_rows_of_words_do_not_conflict(void)
+{
+	static const uint32_t columns[] = {16, 32, 64, 128, 256};
+	for (size_t c = 0; c < COUNT_OF(columns); c++) {
+		uint32_t words[WARP];
+		for (uint32_t i = 0; i < WARP; i++)
+			words[i] = i / 4 * wide_pitch(columns[c]) + i % 4;
+		CHECK_EQUAL_U64(conflicts(words), 0);
+	}
+}
+
+/* ---- lanes ---- */
+
+/* What lanes tell each other, of values 7 l mod 5 and bits. */
+static void test_lanes_tell_each_other(void)
+{
+	uint32_t value[WARP_LANES], alike[WARP_LANES], from[WARP_LANES], sums[WARP_LANES], sum = 0;
+	bool odd[WARP_LANES];
+	for (uint32_t l = 0; l < WARP; l++) {
+		value[l] = sums[l] = 7 * l % 5;
+		odd[l] = l % 2 == 1;
+		from[l] = WARP - 1 - l;
+	}
+	find_alike(value, 3, alike);
+	CHECK_EQUAL_U64(vote(odd), 0xaaaaaaaau);
+	const uint32_t total = sum_before(sums);
+	take_from(value, from);
+	for (uint32_t l = 0; l < WARP; l++) {
+		uint32_t before = 0, first = WARP;
+		for (uint32_t m = 0; m < WARP; m++) {
+			CHECK((alike[l] >> m & 1) == (7 * m % 5 == 7 * l % 5));
+			before += m < l && 7 * m % 5 == 7 * l % 5;
+			first = first == WARP && 7 * m % 5 == 7 * l % 5 ? m : first;
+		}
+		CHECK_EQUAL_U64(lanes_before(alike[l], l), before);
+		CHECK_EQUAL_U64(lowest_bit(alike[l]), first);
+		CHECK_EQUAL_U64(sums[l], sum);
+		CHECK_EQUAL_U64(value[l], 7 * (WARP - 1 - l) % 5);
+		sum += 7 * l % 5;
+	}
+	CHECK_EQUAL_U64(total, sum);
+}
+
 int main(void)
 {
 	RUN(test_fragments);
+	RUN(test_products_of_words);
+	RUN(test_rows_of_words_do_not_conflict);
 	RUN(test_banks_do_not_conflict);
 	RUN(test_what_is_shared);
+	RUN(test_lanes_tell_each_other);
 	return check_done();
 }

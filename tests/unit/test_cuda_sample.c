@@ -14,6 +14,7 @@ static const struct draw draws[] = {
 	{"uniform", 50, 70, 4, 37, false, 0},
 	{"popular items, a user who knows all", 50, 70, 4, 37, true, 0.75},
 	{"no bitmap: searched", 20000, 16000, 2, 601, false, 0},
+	{"batches by the dozen", 50, 70, 4, 3, false, 0},
 	{"one item", 3, 1, 2, 2, true, 0},
 	{"nearly all known", 9, 7, 5, 11, true, 0},
 };
@@ -40,7 +41,7 @@ static void test_the_stream_of_samples_is_the_cpus(void)
 		CHECK_OK(sampler_init(&sampler, &f.known, &options, &f.error), &f.error);
 		struct backend_state *drawing = fixture_open(&f, cuda), *given_to = fixture_open(&f, cuda);
 		for (uint32_t epoch = 0; epoch < 3; epoch++) {
-			const uint64_t begin = f.known.count / 3, most = 3 * (uint64_t)draws[d].groups;
+			const uint64_t begin = f.known.count / 3, most = (draws[d].groups == 3 ? 19 : 3) * (uint64_t)draws[d].groups;
 			const uint64_t end = f.known.count - begin < most ? f.known.count : begin + most;
 			const struct train_span span = {.epoch = epoch, .begin = begin, .end = end, .sampler = &sampler, .rates = f.rates};
 			sampler_start_epoch(&sampler, epoch);
@@ -121,6 +122,7 @@ static void test_batches_are_indexed(void)
 {
 	static const struct draw of[] = {
 		{"several blocks of keys", 700, 900, 4, 5100, false, 0}, {"one row", 1, 1, 3, 50, false, 0},
+		{"tiles of many keys, two digits", 140000, 27000, emulated_watched ? 1 : 4, emulated_watched ? 4200 : 70000, false, 0},
 		{"one key", 300, 300, 0, 1, false, 0}, {"rows of five digits", 70000, emulated_watched ? 70001 : 1048577, 1, 500, false, 0},
 	};
 	if (on_a_device())

@@ -11,6 +11,7 @@ static const struct setting settings[] = {
 	{"wide and narrow", "40-23-15-33-16-1", 9, 13, 3, 21, MODEL_MLP, 0, LOSS_BINARY, false, false, false, 0, 0},
 	{"narrow halves", "24-29-18-1", 9, 13, 3, 21, MODEL_MLP, 0, LOSS_BINARY, false, false, false, 0, 0},
 	{"many pieces", "64-100-128-96-1", 5, 9, 7, 33, MODEL_MLP, 0, LOSS_BINARY, false, false, false, 0, 0},
+	{"NeuMF's tower", "256-256-128-64-1", 40, 60, 4, 51, MODEL_MLP, 0, LOSS_BINARY, false, false, false, 0, 0},
 	{"one item, many uses", "36-24-17-1", 200, 1, 3, 101, MODEL_MLP, 0, LOSS_BINARY, false, false, false, 0, 0},
 };
 
@@ -184,6 +185,7 @@ static const struct setting kinds_of_models[] = {
 	{"softmax, offsets", "48-17-16-1", 5, 9, 2, 40, MODEL_MLP, 0, LOSS_SOFTMAX, true, true, true, 0.1, 0},
 	{"dropout", "40-24-20-6-1", 17, 31, 4, 61, MODEL_MLP, 0, LOSS_BINARY, false, true, false, 0.1, 0.25},
 	{"seed tower", "128-64-32-16-8-4-1", 40, 60, 4, 64, MODEL_MLP, 0, LOSS_BINARY, false, false, false, 0, 0},
+	{"NeuMF's tower", "256-256-128-64-1", 40, 60, 3, 61, MODEL_NEUMF, 64, LOSS_SOFTMAX, false, true, true, 0.1, 0},
 };
 
 static void test_bytes_repeat(void)

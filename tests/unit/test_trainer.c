@@ -258,8 +258,43 @@ static void test_unknown_devices(void)
 		CHECK_EQUAL_U64(error.code, rows[i].code);
 	}
 	struct error error = {0};
-	CHECK(backend_find("cpu", &error) == &backend_cpu && backend_find("auto", &error) == &backend_cpu);
+	CHECK(backend_find("cpu", &error) == &backend_cpu);
 	unsetenv("RECPIPE_CUDA");
+}
+
+static struct backend_state *refuse(const struct model_shape *shape, const struct parameters *parameters,
+                                    const struct backend_options *options, struct error *error)
+{
+	(void)shape;
+	(void)parameters;
+	(void)options;
+	error_set(error, CODE_SYSTEM, "fake:0 is out of memory");
+	return NULL;
+}
+
+/* What the device that auto took has no room for goes to the CPU; what the CPU refuses then tells both. One that was
+ * named is the only one to be asked. */
+static void test_auto_goes_to_the_cpu_when_the_device_refuses(void)
+{
+	struct backend refusing = fake_backend;
+	struct backend_options options = {.threads = 1, .isa = "portable", .batch_groups = 7, .ratio = 2};
+	struct world w;
+	world_init(&w);
+	refusing.open = refuse;
+	struct backend_choice choice = {.backend = &refusing, .automatic = true};
+	struct backend_state *state = backend_open(&choice, &w.model.shape, &w.model.parameters, &options, &w.error);
+	CHECK(state && choice.backend == &backend_cpu && w.error.code == CODE_OK);
+	CHECK_EQUAL_TEXT(choice.why.message, "fake:0 is out of memory");
+	backend_cpu.close(state);
+	options.precision = PRECISION_TF32;
+	choice = (struct backend_choice){.backend = &refusing, .automatic = true};
+	CHECK(!backend_open(&choice, &w.model.shape, &w.model.parameters, &options, &w.error));
+	CHECK(w.error.code == CODE_USAGE && strstr(w.error.message, "fake:0 is out of memory; on the CPU: products of tf32"));
+	w.error = (struct error){0};
+	choice = (struct backend_choice){.backend = &refusing};
+	CHECK(!backend_open(&choice, &w.model.shape, &w.model.parameters, &options, &w.error));
+	CHECK_EQUAL_TEXT(w.error.message, "fake:0 is out of memory");
+	world_release(&w);
 }
 
 /* ---- dead towers ---- */
@@ -344,6 +379,7 @@ int main(void)
 	RUN_IN_FOLDER(test_divergence_keeps_the_last_good_checkpoint);
 	RUN(test_errors_of_the_backend_are_passed_on);
 	RUN(test_unknown_devices);
+	RUN(test_auto_goes_to_the_cpu_when_the_device_refuses);
 	RUN(test_a_dead_tower_begins_anew);
 	RUN(test_a_tower_that_dies_again_and_again_is_told);
 	RUN(test_a_dead_warm_start_is_told);

@@ -93,6 +93,35 @@ KERNEL(lanes_by_memory, struct kernel_arguments)
 	}
 }
 
+/* A barrier of the warp's is one for its own threads alone, until the block has met. */
+KERNEL(warps_for_themselves, struct kernel_arguments)
+{
+	float *const shared = shared_floats();
+	for (uint32_t round = 0; round < 3; round++) {
+		EACH_THREAD_OF_WARP(t) shared[t] = (float)(t + round);
+		EACH_THREAD_OF_WARP(t) a.values[BLOCK * THREADS + t] = shared[t / WARP * WARP + (t + 1) % WARP] + shared[t / WARP * WARP];
+	}
+	EACH_THREAD(t) a.more[BLOCK * THREADS + t] = 0.0f;
+	EACH_THREAD(t) a.more[BLOCK * THREADS + t] = shared[(t + WARP) % THREADS];
+}
+
+KERNEL(warps_read_each_other, struct kernel_arguments)
+{
+	float *const shared = shared_floats();
+	EACH_THREAD_OF_WARP(t) shared[t] = (float)t;
+	EACH_THREAD(t) a.values[BLOCK * THREADS + t] = shared[(t + WARP) % THREADS];
+}
+
+/* Of several readers the last one is not the only one. */
+KERNEL(warps_overwrite_each_other, struct kernel_arguments)
+{
+	float *const shared = shared_floats();
+	EACH_THREAD(t) shared[t] = (float)t;
+	EACH_THREAD_OF_WARP(t) a.values[BLOCK * THREADS + t] = t / WARP == 1 ? shared[0] : 0.0f;
+	EACH_THREAD_OF_WARP(t) a.values[BLOCK * THREADS + t] = t / WARP == 0 ? shared[0] : 0.0f;
+	EACH_THREAD(t) shared[t] = a.values[BLOCK * THREADS + t];
+}
+
 KERNEL(blocks_write_one_place, struct kernel_arguments)
 {
 	EACH_THREAD(t) {
@@ -171,6 +200,9 @@ SCENARIO(kept_in_a_register)
 SCENARIO(barrier_for_some)
 SCENARIO(lanes_for_themselves)
 SCENARIO(lanes_by_memory)
+SCENARIO(warps_for_themselves)
+SCENARIO(warps_read_each_other)
+SCENARIO(warps_overwrite_each_other)
 SCENARIO(blocks_write_one_place)
 SCENARIO(blocks_read_each_other)
 SCENARIO(blocks_count)
@@ -243,6 +275,10 @@ static const struct scenario scenarios[] = {
 	{"a barrier for some", run_barrier_for_some, "a barrier that not all threads come to"},
 	{"lanes for themselves", run_lanes_for_themselves, NULL},
 	{"lanes by memory", run_lanes_by_memory, "reads what is written at the same time by lanes_by_memory"},
+	{"warps for themselves", run_warps_for_themselves, NULL},
+	{"warps read each other", run_warps_read_each_other, "reads what is written at the same time by warps_read_each_other"},
+	{"warps overwrite each other", run_warps_overwrite_each_other,
+	 "writes what is read at the same time by warps_overwrite_each_other"},
 	{"blocks write one place", run_blocks_write_one_place, "writes what is written at the same time by blocks_write_one_place"},
 	{"blocks read each other", run_blocks_read_each_other, "at the same time by blocks_read_each_other"},
 	{"blocks count", run_blocks_count, NULL},

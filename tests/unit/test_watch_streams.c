@@ -121,6 +121,52 @@ static void a_graph_beside_a_stream(struct scene *s)
 	device_replay(&s->device, GRAPH);
 }
 
+/* The same by a branch that is forked and joined. */
+static void record_branch(struct scene *s, bool joins, bool reads_beside)
+{
+	device_record(&s->device);
+	device_fork(&s->device, STREAM_WORK, BRANCH_ITEM);
+	ON(STREAM_WORK, write_values);
+	device_trunk(&s->device, STREAM_WORK);
+	if (reads_beside)
+		ON(STREAM_WORK, copy_values);
+	if (joins)
+		device_join(&s->device, STREAM_WORK, BRANCH_ITEM);
+	ON(STREAM_WORK, blocks_count);
+	device_record_end(&s->device, GRAPH);
+	device_replay(&s->device, GRAPH);
+}
+
+static void a_branch(struct scene *s)
+{
+	record_branch(s, true, false);
+	ON(STREAM_WORK, copy_values);
+	record_branch(s, true, false);
+}
+
+static void a_branch_that_races(struct scene *s)
+{
+	record_branch(s, true, true);
+}
+
+static void a_branch_without_a_join(struct scene *s)
+{
+	record_branch(s, false, false);
+}
+
+static void a_branch_outside_of_graphs(struct scene *s)
+{
+	ON(BRANCH_ITEM, write_values);
+}
+
+static void a_fork_outside_of_graphs(struct scene *s)
+{
+	device_fork(&s->device, STREAM_WORK, BRANCH_ITEM);
+	ON(STREAM_WORK, write_values);
+	device_trunk(&s->device, STREAM_WORK);
+	ON(STREAM_WORK, copy_values);
+}
+
 static void a_stream_waits_for_a_graphs_mark(struct scene *s)
 {
 	record(s, true, true, false);
@@ -161,6 +207,11 @@ static const struct scenario scenarios[] = {
 	{"a graph without a fork", a_graph_without_a_fork, "its graph was not forked to"},
 	{"a graph without a join", a_graph_without_a_join, "a graph ends before one of its branches"},
 	{"a graph beside a stream", a_graph_beside_a_stream, "writes what is written at the same time by write_values"},
+	{"a branch", a_branch, NULL},
+	{"a branch that races", a_branch_that_races, "reads what is written at the same time by write_values (block "},
+	{"a branch without a join", a_branch_without_a_join, "a graph ends before one of its branches"},
+	{"a branch outside of graphs", a_branch_outside_of_graphs, "is of a branch outside of graphs"},
+	{"a fork outside of graphs", a_fork_outside_of_graphs, NULL},
 	{"a mark of a graph", a_stream_waits_for_a_graphs_mark, "a stream waits for a mark that a graph has set"},
 	{"freed too early", what_is_freed_too_early, "memory is freed that the device may still be at work on"},
 };
