@@ -1,8 +1,9 @@
-/* What rows.cu does, for halves of the first layer that are ROW_UNITS by ROW_UNITS (row_tiles.h). For tf32 and bf16 operands are
- * rounded as they enter a tile and multiplied as any: products of so few bits are exact, so these are the sums of mma.h;
- * both sides by one launch, whose blocks are shared out by how many rows a batch can have of each. Of a step, half of a
- * block's threads go back to the rows, while the others, who keep their part in registers over all of the block's tiles,
- * add up the gradient of the weights. Where a batch has few rows, tiles are small, so that all processors have some. */
+/* What rows.cu does, for halves of the first layer that are ROW_UNITS by ROW_UNITS (row_tiles.h): both sides by one launch,
+ * whose blocks are shared out by how many rows a batch can have of each. Of a step, half of a block's threads go back to the
+ * rows, while the others, who keep their part in registers over all of the block's tiles, add up the gradient of the
+ * weights. Where a batch has few rows, tiles are small, so that all processors have some.
+ *
+ * For tf32 and bf16 operands are rounded as they enter a tile and multiplied as any: products of so few bits are exact. */
 #include "adam.h"
 #include "row_tiles.h"
 
