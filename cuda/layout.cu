@@ -232,8 +232,8 @@ static struct segment weight_segment(const struct backend_state *state, const st
                                      const struct layer *layer, size_t at)
 {
 	struct segment segment = plan_segment(state, plan, gradient_at, layer->outputs, layer->inputs, at, layer->stride);
-	/* Whole matrices (plain.cu) are rows whatever the precision. */
-	const bool rows = plan == &state->through && state->plain.chosen;
+	/* Whole matrices (plain.cu) are rows whatever the precision, and so are those of row_tiles.cu. */
+	const bool rows = plan == &state->through ? state->plain.chosen : state->row_tiles;
 	segment.fragments = !rows && goes_by_mma(state->options.precision, layer->inputs, layer->outputs);
 	segment.size = rows ? layer->outputs * layer->inputs
 	                    : weight_gradient_floats(state->options.precision, layer->inputs, layer->outputs);
@@ -255,7 +255,8 @@ static void list_tower(struct backend_state *state, struct segments *segments)
 	for (int s = 0; s < SIDES; s++) {
 		const struct side *side = &state->sides[s];
 		const struct layer half = half_layer(state, side);
-		const size_t bias_at = weight_gradient_floats(kind, half.inputs, half.outputs);
+		const size_t bias_at = state->row_tiles ? (size_t)half.inputs * half.outputs
+		                                        : weight_gradient_floats(kind, half.inputs, half.outputs);
 		add_segment(segments, weight_segment(state, &side->back, 0, &half, side->half));
 		if (s == SIDE_USER)
 			add_segment(segments, plan_segment(state, &side->back, bias_at, 1, half.outputs, state->first.bias, 0));

@@ -1,4 +1,5 @@
-/* What rows.cu does, in single precision and for halves of the first layer that are ROW_UNITS by ROW_UNITS (row_tiles.h):
+/* What rows.cu does, for halves of the first layer that are ROW_UNITS by ROW_UNITS (row_tiles.h). For tf32 and bf16 operands are
+ * rounded as they enter a tile and multiplied as any: products of so few bits are exact, so these are the sums of mma.h;
  * both sides by one launch, whose blocks are shared out by how many rows a batch can have of each. Of a step, half of a
  * block's threads go back to the rows, while the others, who keep their part in registers over all of the block's tiles,
  * add up the gradient of the weights. Where a batch has few rows, tiles are small, so that all processors have some. */
@@ -26,6 +27,21 @@ struct row_tile_arguments {
 	uint32_t weight_stride;
 };
 
+/* Variants of a kernel for the other precisions; and a launch of the one that a state's precision takes. */
+#define ROUNDED_KERNELS(name, body, a_thread) \
+	KERNEL_OF_TWO(name##_tf32, struct row_tile_arguments) { if (HAS_MMA) body(PRECISION_TF32, a_thread, &a); } \
+	KERNEL_OF_TWO(name##_bf16, struct row_tile_arguments) { if (HAS_MMA) body(PRECISION_BF16, a_thread, &a); }
+
+#define LAUNCH_ROUNDED(state, name, blocks, bytes, arguments) \
+	do { \
+		if ((state)->options.precision == PRECISION_TF32) \
+			LAUNCH(&(state)->device, STREAM_WORK, name##_tf32, blocks, bytes, arguments); \
+		else if ((state)->options.precision == PRECISION_BF16) \
+			LAUNCH(&(state)->device, STREAM_WORK, name##_bf16, blocks, bytes, arguments); \
+		else \
+			LAUNCH(&(state)->device, STREAM_WORK, name, blocks, bytes, arguments); \
+	} while (0)
+
 /* The side that a block is of, and which of that side's blocks it is. */
 struct tile_share {
 	const struct tile_side *side;
@@ -49,7 +65,7 @@ ON_DEVICE uint32_t tile_row_id(const struct tile_side *side, uint32_t slot)
 }
 
 /* Rows [first, first + tile) of the table, ROW_QUADS threads to a row; behind the last one that again. */
-ON_DEVICE void load_tile(const uint32_t a_thread, uint32_t t, const struct tile_share *s, uint32_t first, float *x)
+ON_DEVICE void load_tile(const enum precision kind, const uint32_t a_thread, uint32_t t, const struct tile_share *s, uint32_t first, float *x)
 {
 	enum { ROWS_AT_ONCE = THREADS / ROW_QUADS, MOST = 8 };
 	struct float4 q[MOST];
@@ -58,15 +74,17 @@ ON_DEVICE void load_tile(const uint32_t a_thread, uint32_t t, const struct tile_
 		q[i] = load_quad(s->side->from + (size_t)tile_row_id(s->side, slot) * ROW_UNITS + t % ROW_QUADS * 4);
 	}
 	UNROLLED for (uint32_t i = 0; i < a_thread; i++)
-		store_quad(x + (t / ROW_QUADS + i * ROWS_AT_ONCE) * ROW_PITCH + t % ROW_QUADS * 4, q[i]);
+		store_quad(x + (t / ROW_QUADS + i * ROWS_AT_ONCE) * ROW_PITCH + t % ROW_QUADS * 4, rounded(kind, q[i]));
 }
 
-/* Their sums, zeros behind the last. */
-ON_DEVICE void load_tile_sums(const uint32_t a_thread, uint32_t t, const struct tile_share *s, uint32_t first, float *z)
+/* Their sums, zeros behind the last. Returns what the thread's rows add to the gradient of the bias. */
+ON_DEVICE struct float4 load_tile_sums(const enum precision kind, const uint32_t a_thread, uint32_t t, const struct tile_share *s,
+                                       uint32_t first, float *z)
 {
 	enum { ROWS_AT_ONCE = THREADS / ROW_QUADS };
 	struct float4 q[ROWS_A_THREAD];
 	struct row_cuts cuts[ROWS_A_THREAD];
+	struct float4 total = same_quad(0.0f);
 	UNROLLED for (uint32_t i = 0; i < a_thread; i++) {
 		const uint32_t slot = least_of(first + t / ROW_QUADS + i * ROWS_AT_ONCE, s->count - 1);
 		q[i] = first_of_cuts(&s->side->sums, slot, t % ROW_QUADS * 4, &cuts[i]);
@@ -74,18 +92,24 @@ ON_DEVICE void load_tile_sums(const uint32_t a_thread, uint32_t t, const struct 
 	UNROLLED for (uint32_t i = 0; i < a_thread; i++) {
 		const uint32_t r = t / ROW_QUADS + i * ROWS_AT_ONCE;
 		q[i] = add_cuts(&s->side->sums, t % ROW_QUADS * 4, &cuts[i], q[i]);
-		store_quad(z + r * ROW_PITCH + t % ROW_QUADS * 4, first + r < s->count ? q[i] : same_quad(0.0f));
+		q[i] = first + r < s->count ? q[i] : same_quad(0.0f);
+		store_quad(z + r * ROW_PITCH + t % ROW_QUADS * 4, rounded(kind, q[i]));
+		total.x += q[i].x;
+		total.y += q[i].y;
+		total.z += q[i].z;
+		total.w += q[i].w;
 	}
+	return total;
 }
 
 /* ---- forward ---- */
 
 /* to[k][o] = weight[o][k] */
-ON_DEVICE void copy_turned(uint32_t t, const float *weight, uint32_t stride, float *to)
+ON_DEVICE void copy_turned(const enum precision kind, uint32_t t, const float *weight, uint32_t stride, float *to)
 {
 	for (uint32_t i = t; i < ROW_UNITS * ROW_QUADS; i += THREADS) {
 		const uint32_t o = i / ROW_QUADS, k = i % ROW_QUADS * 4;
-		const struct float4 q = load_quad(weight + (size_t)o * stride + k);
+		const struct float4 q = rounded(kind, load_quad(weight + (size_t)o * stride + k));
 		to[k * ROW_PITCH + o] = q.x;
 		to[(k + 1) * ROW_PITCH + o] = q.y;
 		to[(k + 2) * ROW_PITCH + o] = q.z;
@@ -108,7 +132,7 @@ ON_DEVICE void project_tile(const uint32_t a_thread, uint32_t t, const struct ti
 			store_quad(s->side->parts + (size_t)(first + row + i * APART) * ROW_UNITS + piece_column(t, h), sum.of[i][h]);
 }
 
-ON_DEVICE void project_tiles_of(const uint32_t a_thread, const struct row_tile_arguments *a)
+ON_DEVICE void project_tiles_of(const enum precision kind, const uint32_t a_thread, const struct row_tile_arguments *a)
 {
 	const uint32_t tile = a_thread * (THREADS / COLUMN_THREADS);
 	const struct tile_share s = share_of(a);
@@ -116,25 +140,28 @@ ON_DEVICE void project_tiles_of(const uint32_t a_thread, const struct row_tile_a
 	if (s.block * tile >= s.count)
 		return;
 	EACH_THREAD(t) {
-		copy_turned(t, s.side->weight, a->weight_stride, turned);
-		load_tile(2 * a_thread, t, &s, s.block * tile, x);
+		copy_turned(kind, t, s.side->weight, a->weight_stride, turned);
+		load_tile(kind, 2 * a_thread, t, &s, s.block * tile, x);
 	}
 	for (uint32_t first = s.block * tile; first < s.count; first += s.blocks * tile) {
 		EACH_THREAD(t) project_tile(a_thread, t, &s, first, x, turned);
 		if (first + s.blocks * tile < s.count)
-			EACH_THREAD(t) load_tile(2 * a_thread, t, &s, first + s.blocks * tile, x);
+			EACH_THREAD(t) load_tile(kind, 2 * a_thread, t, &s, first + s.blocks * tile, x);
 	}
 }
 
 KERNEL_OF_TWO(project_row_tiles, struct row_tile_arguments)
 {
-	project_tiles_of(ROWS_A_THREAD, &a);
+	project_tiles_of(PRECISION_FP32, ROWS_A_THREAD, &a);
 }
 
 KERNEL_OF_TWO(project_few_rows, struct row_tile_arguments)
 {
-	project_tiles_of(1, &a);
+	project_tiles_of(PRECISION_FP32, 1, &a);
 }
+
+ROUNDED_KERNELS(project_row_tiles, project_tiles_of, ROWS_A_THREAD)
+ROUNDED_KERNELS(project_few_rows, project_tiles_of, 1)
 
 /* ---- back ---- */
 
@@ -146,11 +173,11 @@ struct back_tile {
 	uint32_t tile;
 };
 
-ON_DEVICE void copy_straight(uint32_t t, const float *weight, uint32_t stride, float *to)
+ON_DEVICE void copy_straight(const enum precision kind, uint32_t t, const float *weight, uint32_t stride, float *to)
 {
 	for (uint32_t i = t; i < ROW_UNITS * ROW_QUADS; i += THREADS) {
 		const uint32_t o = i / ROW_QUADS, k = i % ROW_QUADS * 4;
-		store_quad(to + o * ROW_PITCH + k, load_quad(weight + (size_t)o * stride + k));
+		store_quad(to + o * ROW_PITCH + k, rounded(kind, load_quad(weight + (size_t)o * stride + k)));
 	}
 }
 
@@ -176,7 +203,7 @@ ON_DEVICE float add_bias(uint32_t t, const struct back_tile *b, float sum)
 }
 
 /* Adam on `rows` of a thread's rows, from `row` of the tile on. */
-ON_DEVICE void step_some(const uint32_t rows, uint32_t t, const struct row_tile_arguments *a, const struct tile_share *s,
+ON_DEVICE void step_some(const enum precision kind, const uint32_t rows, uint32_t t, const struct row_tile_arguments *a, const struct tile_share *s,
                          const struct adam_rates *rates, uint32_t first, uint32_t row, const struct back_tile *b)
 {
 	enum { ROWS_AT_ONCE = THREADS / ROW_QUADS };
@@ -200,24 +227,29 @@ ON_DEVICE void step_some(const uint32_t rows, uint32_t t, const struct row_tile_
 			store_quad(s->side->dense_gradients + at[i], gradient);
 			continue;
 		}
-		q[i].value = load_quad(b->x + r * ROW_PITCH + k);
+		/* The tile has it, but for what rounding took. */
+		if (kind == PRECISION_FP32)
+			q[i].value = load_quad(b->x + r * ROW_PITCH + k);
+		else
+			q[i].value = load_quad(a->trained.values + s->side->table_at + at[i]);
 		adam_on_quad(rates, &q[i], gradient);
 		store_adam(&a->trained, s->side->table_at + at[i], &q[i]);
 	}
 }
 
-ON_DEVICE void step_tile(const uint32_t a_thread, uint32_t t, const struct row_tile_arguments *a, const struct tile_share *s,
+ON_DEVICE void step_tile(const enum precision kind, const uint32_t a_thread, uint32_t t, const struct row_tile_arguments *a, const struct tile_share *s,
                          const struct adam_rates *rates, uint32_t first, const struct back_tile *b)
 {
 	const uint32_t at_once = a_thread < 2 ? a_thread : 2, apart = THREADS / ROW_QUADS;
 	NOT_UNROLLED for (uint32_t i = 0; i < a_thread; i += at_once)
-		step_some(at_once, t, a, s, rates, first, t / ROW_QUADS + i * apart, b);
+		step_some(kind, at_once, t, a, s, rates, first, t / ROW_QUADS + i * apart, b);
 }
 
-ON_DEVICE void step_tiles_of(const uint32_t a_thread, const struct row_tile_arguments *a)
+ON_DEVICE void step_tiles_of(const enum precision kind, const uint32_t a_thread, const struct row_tile_arguments *a)
 {
 	PER_THREAD(struct row_piece, kept, 1);
-	PER_THREAD(float, bias, 1);
+	PER_THREAD(float, bias, 1);   /* a column's, of what is in the tile; or, where that is rounded, */
+	PER_THREAD(struct float4, biases, 1); /* of the thread's rows, before */
 	const uint32_t tile = a_thread * (HALF_THREADS / COLUMN_THREADS);
 	const struct tile_share s = share_of(a);
 	const uint32_t tiles = (s.count + tile - 1) / tile, end = share_begin(tiles, s.blocks, s.block + 1);
@@ -232,12 +264,15 @@ ON_DEVICE void step_tiles_of(const uint32_t a_thread, const struct row_tile_argu
 		UNROLLED for (uint32_t i = 0; i < ROWS_A_THREAD; i++)
 			OF_THREAD(kept, t)[0].of[i][0] = OF_THREAD(kept, t)[0].of[i][1] = same_quad(0.0f);
 		OF_THREAD(bias, t)[0] = 0.0f;
-		copy_straight(t, s.side->weight, a->weight_stride, b.weight);
+		OF_THREAD(biases, t)[0] = same_quad(0.0f);
+		copy_straight(kind, t, s.side->weight, a->weight_stride, b.weight);
 	}
 	for (uint32_t at = share_begin(tiles, s.blocks, s.block); at < end; at++) {
 		EACH_THREAD(t) {
-			load_tile(a_thread, t, &s, at * tile, b.x);
-			load_tile_sums(a_thread, t, &s, at * tile, b.z);
+			load_tile(kind, a_thread, t, &s, at * tile, b.x);
+			const struct float4 more = load_tile_sums(kind, a_thread, t, &s, at * tile, b.z);
+			if (kind != PRECISION_FP32)
+				add_product(&OF_THREAD(biases, t)[0], 1.0f, more);
 		}
 		EACH_THREAD(t) {
 			if (t < HALF_THREADS)
@@ -246,12 +281,19 @@ ON_DEVICE void step_tiles_of(const uint32_t a_thread, const struct row_tile_argu
 				multiply_columns(tile, t, b.z, (t - HALF_THREADS) / COLUMN_THREADS * 4, b.x, &OF_THREAD(kept, t)[0]);
 		}
 		EACH_THREAD(t) {
-			step_tile(a_thread, t, a, &s, &rates, at * tile, &b);
-			if (s.side->bias && t >= THREADS - ROW_UNITS)
+			step_tile(kind, a_thread, t, a, &s, &rates, at * tile, &b);
+			if (kind == PRECISION_FP32 && s.side->bias && t >= THREADS - ROW_UNITS)
 				OF_THREAD(bias, t)[0] = add_bias(t, &b, OF_THREAD(bias, t)[0]);
 		}
 	}
 	float *const to = s.side->partials + (size_t)s.block * s.side->gradient;
+	if (kind != PRECISION_FP32) {
+		EACH_THREAD(t) store_quad(b.x + t / ROW_QUADS * ROW_PITCH + t % ROW_QUADS * 4, OF_THREAD(biases, t)[0]);
+		EACH_THREAD(t) {
+			for (uint32_t r = 0; r < THREADS / ROW_QUADS && t >= THREADS - ROW_UNITS; r++)
+				OF_THREAD(bias, t)[0] += b.x[r * ROW_PITCH + t % ROW_UNITS];
+		}
+	}
 	EACH_THREAD(t) {
 		const uint32_t output = (t - HALF_THREADS) / COLUMN_THREADS * 4;
 		UNROLLED for (uint32_t i = 0; i < ROWS_A_THREAD; i++)
@@ -264,13 +306,16 @@ ON_DEVICE void step_tiles_of(const uint32_t a_thread, const struct row_tile_argu
 
 KERNEL_OF_TWO(step_row_tiles, struct row_tile_arguments)
 {
-	step_tiles_of(ROWS_A_THREAD, &a);
+	step_tiles_of(PRECISION_FP32, ROWS_A_THREAD, &a);
 }
 
 KERNEL_OF_TWO(step_few_rows, struct row_tile_arguments)
 {
-	step_tiles_of(1, &a);
+	step_tiles_of(PRECISION_FP32, 1, &a);
 }
+
+ROUNDED_KERNELS(step_row_tiles, step_tiles_of, ROWS_A_THREAD)
+ROUNDED_KERNELS(step_few_rows, step_tiles_of, 1)
 
 /* ---- host ---- */
 
@@ -314,7 +359,7 @@ bool cuda_row_tiles_fit(const struct backend_state *state)
 		if (table->columns != ROW_UNITS || table->stride != ROW_UNITS || state->sides[s].half % 4 != 0)
 			return false;
 	}
-	return state->options.precision == PRECISION_FP32 && state->tower.width == ROW_UNITS && state->first.stride % 4 == 0 &&
+	return state->tower.width == ROW_UNITS && state->first.stride % 4 == 0 &&
 	       step_bytes(ROW_UNITS) <= state->device.shared_limit;
 }
 
@@ -363,9 +408,9 @@ void cuda_project_row_tiles(struct backend_state *state, const struct batch *bat
 	a.user_blocks = side_blocks(state, SIDE_USER, tile, 2 * grid_of_two(state));
 	const uint32_t blocks = a.user_blocks + side_blocks(state, SIDE_ITEM, tile, 2 * grid_of_two(state));
 	if (few)
-		LAUNCH(&state->device, STREAM_WORK, project_few_rows, blocks, bytes, a);
+		LAUNCH_ROUNDED(state, project_few_rows, blocks, bytes, a);
 	else
-		LAUNCH(&state->device, STREAM_WORK, project_row_tiles, blocks, bytes, a);
+		LAUNCH_ROUNDED(state, project_row_tiles, blocks, bytes, a);
 }
 
 void cuda_step_row_tiles(struct backend_state *state, const struct batch *batch, const struct step *step)
@@ -377,7 +422,7 @@ void cuda_step_row_tiles(struct backend_state *state, const struct batch *batch,
 	a.user_blocks = state->sides[SIDE_USER].back.blocks;
 	const uint32_t blocks = a.user_blocks + state->sides[SIDE_ITEM].back.blocks;
 	if (few)
-		LAUNCH(&state->device, STREAM_WORK, step_few_rows, blocks, bytes, a);
+		LAUNCH_ROUNDED(state, step_few_rows, blocks, bytes, a);
 	else
-		LAUNCH(&state->device, STREAM_WORK, step_row_tiles, blocks, bytes, a);
+		LAUNCH_ROUNDED(state, step_row_tiles, blocks, bytes, a);
 }

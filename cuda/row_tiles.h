@@ -7,6 +7,7 @@
 #ifndef RECPIPE_CUDA_ROW_TILES_H
 #define RECPIPE_CUDA_ROW_TILES_H
 
+#include "mma.h"
 #include "tile.h"
 
 #ifdef __CUDACC__
@@ -28,6 +29,24 @@ enum {
 struct row_piece {
 	struct float4 of[ROWS_A_THREAD][2];
 };
+
+/* As an operand of that precision. `kind` is a constant. */
+ON_DEVICE struct float4 rounded(const enum precision kind, struct float4 q)
+{
+	if (kind == PRECISION_TF32) {
+		q.x = float_of_bits(tf32_word(q.x));
+		q.y = float_of_bits(tf32_word(q.y));
+		q.z = float_of_bits(tf32_word(q.z));
+		q.w = float_of_bits(tf32_word(q.w));
+	} else if (kind == PRECISION_BF16) {
+		const uint32_t low = bf16_word(q.x, q.y), high = bf16_word(q.z, q.w);
+		q.x = float_of_bits(low << 16);
+		q.y = float_of_bits(low & 0xFFFF0000u);
+		q.z = float_of_bits(high << 16);
+		q.w = float_of_bits(high & 0xFFFF0000u);
+	}
+	return q;
+}
 
 ON_DEVICE uint32_t piece_column(uint32_t t, uint32_t half)
 {

@@ -13,10 +13,10 @@ enum {
 	SHIFT_LEAST = 3, SHIFT_MOST = 6, /* chunks of 8 to 64 uses: few where there are few */
 	ITEMS_AT_ONCE = 8,        /* uses of an item, which are samples */
 	USERS_AT_ONCE = 4,        /* uses of a user, which are groups, of several samples each */
-#ifdef WATCHED
-	CHUNKS_ENOUGH = 4,
-#else
+#ifdef __CUDACC__
 	CHUNKS_ENOUGH = 8192,     /* to keep a device busy */
+#else
+	CHUNKS_ENOUGH = 16,       /* so that tests have chunks of every size */
 #endif
 };
 

@@ -13,6 +13,7 @@ static const struct setting settings[] = {
 	{"many pieces", "64-100-128-96-1", 5, 9, 7, 33, MODEL_MLP, 0, LOSS_BINARY, false, false, false, 0, 0},
 	{"NeuMF's tower", "256-256-128-64-1", 40, 60, 4, 51, MODEL_MLP, 0, LOSS_BINARY, false, false, false, 0, 0},
 	{"one item, many uses", "36-24-17-1", 200, 1, 3, 101, MODEL_MLP, 0, LOSS_BINARY, false, false, false, 0, 0},
+	{"the seed's width, many rows", "128-64-16-1", 300, 250, 1, 290, MODEL_MLP, 0, LOSS_BINARY, false, false, false, 0, 0},
 };
 
 static const enum precision kinds[] = {PRECISION_TF32, PRECISION_BF16};
