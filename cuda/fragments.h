@@ -72,4 +72,11 @@ ON_EITHER void fragment_place(uint32_t place, uint32_t inputs, uint32_t *output,
 	*input = block % across * 8 + lane % 4 * 2 + i % 2;
 }
 
+/* The place of an output's and input's element: fragment_place turned round. */
+ON_EITHER uint32_t place_in_fragments(uint32_t output, uint32_t input, uint32_t inputs)
+{
+	const uint32_t across = (inputs + 7) / 8, block = output / 16 * across + input / 8;
+	return block * FRAGMENT + (output % 8 * 4 + input % 8 / 2) * 4 + output % 16 / 8 * 2 + input % 2;
+}
+
 #endif

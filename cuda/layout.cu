@@ -216,7 +216,7 @@ static struct segment plan_segment(const struct backend_state *state, const stru
 {
 	struct segment segment;
 	memset(&segment, 0, sizeof segment);
-	segment.part = plan == &state->through ? DENSE_LAYERS : plan == &state->sides[SIDE_USER].back ? DENSE_USER : DENSE_ITEM;
+	segment.part = plan == &state->through ? DENSE_LAYERS : DENSE_HALVES;
 	segment.partials = plan->partials + gradient_at;
 	segment.count = plan->blocks;
 	segment.stride = plan->gradient_floats;

@@ -33,8 +33,23 @@ ON_DEVICE float row_sum(const uint32_t samples, const float *row)
 	return sum;
 }
 
+/* Derivatives of the second layer that a lane adds up for the bias: half of the samples. */
+ON_DEVICE float *half_row(const uint32_t samples, const struct narrow_warp *w)
+{
+	return w->units + (ROW_D2 + w->lane % N2) * narrow_pitch(samples) + w->lane / N2 * (samples / 2);
+}
+
+/* Biases take derivatives as they are, products rounded. */
+ON_DEVICE void add_and_round(const enum precision kind, const uint32_t samples, float *row, float *sum)
+{
+	*sum += row_sum(samples, row);
+	UNROLLED
+	for (uint32_t s = 0; s < samples; s += 4)
+		store_quad(row + s, narrow_rounded_quad(kind, load_quad(row + s)));
+}
+
 /* Of all layers but the first: their derivatives and inputs are there. */
-ON_DEVICE void add_late_gradients(const uint32_t samples, const struct narrow_warp *w, float *sums)
+ON_DEVICE void add_late_gradients(const enum precision kind, const uint32_t samples, const struct narrow_warp *w, float *sums)
 {
 	const uint32_t lane = w->lane, pitch = narrow_pitch(samples);
 	const float *const rows = w->units;
@@ -49,28 +64,35 @@ ON_DEVICE void add_late_gradients(const uint32_t samples, const struct narrow_wa
 		add_outer(1, 1, rows + (ROW_D4 + lane / 8) * pitch + s, 0, rows + (ROW_A3 + lane % 8) * pitch + s, 0, sums + SUM_4);
 		add_outer(1, 1, last + s, 0, by + s, 0, sums + SUM_REST);
 	}
-	/* Half of the samples each. */
-	sums[SUM_B2] += row_sum(samples / 2, rows + (ROW_D2 + lane % N2) * pitch + lane / N2 * (samples / 2));
+	if (kind == PRECISION_FP32)
+		sums[SUM_B2] += row_sum(samples / 2, half_row(samples, w));
 }
 
-ON_DEVICE void add_first_gradient(const uint32_t samples, const struct narrow_warp *w, float *sums)
+ON_DEVICE void add_first_gradient(const enum precision kind, const uint32_t samples, const struct narrow_warp *w, float *sums)
 {
 	const uint32_t lane = w->lane, pitch = narrow_pitch(samples);
 	const float *const z = w->units + (ROW_A1 + lane / 8) * pitch, *const x = w->units + (ROW_A0 + lane % 8) * pitch;
 	ROLLED
 	for (uint32_t s = 0; s < samples; s += 4)
 		add_outer(8, 8, z + s, 4 * pitch, x + s, 8 * pitch, sums + SUM_1);
-	sums[SUM_B1] += row_sum(samples, w->units + (ROW_A1 + lane) * pitch);
+	if (kind == PRECISION_FP32)
+		sums[SUM_B1] += row_sum(samples, w->units + (ROW_A1 + lane) * pitch);
+}
+
+/* Adam looks for weights of wide layers in fragments where those go by tensor cores elsewhere. */
+ON_DEVICE uint32_t weight_place(const enum precision kind, uint32_t output, uint32_t input, const uint32_t inputs)
+{
+	return kind == PRECISION_FP32 ? output * inputs + input : place_in_fragments(output, input, inputs);
 }
 
 /* Where in the block's gradient a lane's sum is, of which lanes that have none say NO_PLACE. */
-ON_DEVICE uint32_t gradient_place(uint32_t sum, uint32_t lane)
+ON_DEVICE uint32_t gradient_place(const enum precision kind, uint32_t sum, uint32_t lane)
 {
 	const uint32_t by = sum - SUM_2;
 	if (sum < SUM_2)
-		return GRADIENT_1 + (lane / 8 + sum / 8 * 4) * N0 + narrow_unit_of_row(lane % 8 + sum % 8 * 8);
+		return GRADIENT_1 + weight_place(kind, lane / 8 + sum / 8 * 4, narrow_unit_of_row(lane % 8 + sum % 8 * 8), N0);
 	if (sum < SUM_3)
-		return GRADIENT_2 + (lane / 8 + by / 4 * 4) * N1 + lane % 8 + by % 4 * 8;
+		return GRADIENT_2 + weight_place(kind, lane / 8 + by / 4 * 4, lane % 8 + by % 4 * 8, N1);
 	if (sum < SUM_4)
 		return GRADIENT_3 + lane / 4 * N2 + lane % 4 + (sum - SUM_3) * 4;
 	if (sum == SUM_4)
@@ -89,10 +111,10 @@ ON_DEVICE uint32_t gradient_place(uint32_t sum, uint32_t lane)
 }
 
 /* The sums of the first `warps` warps, which lie as their lanes had them. */
-ON_DEVICE void keep_sums(uint32_t t, const float *sums, uint32_t warps, float *gradient)
+ON_DEVICE void keep_sums(const enum precision kind, uint32_t t, const float *sums, uint32_t warps, float *gradient)
 {
 	for (uint32_t i = t; i < SUMS * WARP; i += THREADS) {
-		const uint32_t place = gradient_place(i / WARP, i % WARP);
+		const uint32_t place = gradient_place(kind, i / WARP, i % WARP);
 		float sum = 0.0f;
 		for (uint32_t w = 0; w < warps; w++) {
 			sum += sums[w * SUMS * WARP + i];
@@ -164,7 +186,7 @@ ON_DEVICE double narrow_loss(const uint32_t samples, const struct tower_argument
 	double loss = 0.0;
 	if (s < w->count)
 		loss = take_weighted_loss(a, z + s, weights + s, w->first + s, group, scale);
-	if (w->lane >= w->count && w->lane < samples)
+	if (w->lane >= w->count && samples > w->lane)
 		z[w->lane] = 0.0f;
 	return loss;
 }
@@ -204,7 +226,7 @@ ON_DEVICE void back_to_rows(const uint32_t samples, const struct tower_arguments
 	for (struct narrow_warp w = narrow_warp(samples, true, t, tile, end, a->tile_samples, all), *is_##w = &w; is_##w; is_##w = NULL) \
 		if (w.count > 0)
 
-ON_DEVICE void narrow_train(const uint32_t samples, const struct tower_arguments *a)
+ON_DEVICE void narrow_train(const uint32_t samples, const enum precision kind, const struct tower_arguments *a)
 {
 	double *const losses = (double *)(void *)shared_floats();
 	const uint32_t all = a->step->samples, tiles = (all + a->tile_samples - 1) / a->tile_samples, pitch = narrow_pitch(samples);
@@ -220,7 +242,7 @@ ON_DEVICE void narrow_train(const uint32_t samples, const struct tower_arguments
 		UNROLLED
 		for (uint32_t i = 0; i < SUMS; i++)
 			OF_THREAD(sums, t)[i] = 0.0f;
-		narrow_put_weights(t, &weights, true, shared_floats() + LOSS_FLOATS);
+		narrow_put_weights(kind, t, &weights, true, shared_floats() + LOSS_FLOATS);
 	}
 	ROLLED
 	for (uint32_t tile = begin; tile < end; tile += WARPS) {
@@ -228,35 +250,39 @@ ON_DEVICE void narrow_train(const uint32_t samples, const struct tower_arguments
 			put_found(samples, &w, OF_THREAD(found, t));
 			find_samples(samples, a, narrow_warp(samples, true, t, tile + WARPS, end, a->tile_samples, all), OF_THREAD(found, t));
 		}
-		EACH_OF_TILE(t, w) narrow_load(samples, w.lane, a, w.found, w.units + ROW_A0 * pitch);
+		EACH_OF_TILE(t, w) narrow_load(kind, samples, w.lane, a, w.found, w.units + ROW_A0 * pitch);
 		EACH_OF_TILE(t, w) {
 			struct float4 sum[NARROW_UNITS][NARROW_QUADS];
 			narrow_product(forward_1(samples), w.lane, w.weights + NARROW_T1, w.weights + NARROW_B1, w.units + ROW_A0 * pitch, sum);
-			narrow_store(forward_1(samples), w.lane, false, sum, w.units + ROW_A1 * pitch);
+			narrow_store(kind, forward_1(samples), w.lane, false, sum, w.units + ROW_A1 * pitch);
 		}
 		EACH_OF_TILE(t, w) {
 			struct float4 sum[NARROW_UNITS][NARROW_QUADS];
 			narrow_product(forward_2(samples), w.lane, w.weights + NARROW_T2, w.weights + NARROW_B2, w.units + ROW_A1 * pitch, sum);
-			narrow_store(forward_2(samples), w.lane, false, sum, w.units + ROW_A2 * pitch);
+			narrow_store(PRECISION_FP32, forward_2(samples), w.lane, false, sum, w.units + ROW_A2 * pitch);
 		}
 		EACH_OF_TILE(t, w) {
-			if (w.lane < samples)
+			if (samples > w.lane)
 				forward_tail(samples, &w);
 		}
 		EACH_OF_TILE(t, w) OF_THREAD(loss, t)[0] += narrow_loss(samples, a, &w, scale);
 		EACH_OF_TILE(t, w) {
-			if (w.lane < samples)
+			if (samples > w.lane)
 				back_tail(samples, &w);
 		}
-		EACH_OF_TILE(t, w) add_late_gradients(samples, &w, OF_THREAD(sums, t));
+		if (kind != PRECISION_FP32)
+			EACH_OF_TILE(t, w) add_and_round(kind, samples / 2, half_row(samples, &w), OF_THREAD(sums, t) + SUM_B2);
+		EACH_OF_TILE(t, w) add_late_gradients(kind, samples, &w, OF_THREAD(sums, t));
 		EACH_OF_TILE(t, w) {
 			const struct narrow_piece p = narrow_piece(samples, 1, N2, N1, NARROW_W2_PITCH);
 			struct float4 sum[NARROW_UNITS][NARROW_QUADS];
 			narrow_product(p, w.lane, w.weights + NARROW_W2, NULL, w.units + ROW_D2 * pitch, sum);
-			narrow_store(p, w.lane, true, sum, w.units + ROW_A1 * pitch);
+			narrow_store(PRECISION_FP32, p, w.lane, true, sum, w.units + ROW_A1 * pitch);
 		}
+		if (kind != PRECISION_FP32)
+			EACH_OF_TILE(t, w) add_and_round(kind, samples, w.units + (ROW_A1 + w.lane) * pitch, OF_THREAD(sums, t) + SUM_B1);
 		EACH_OF_TILE(t, w) {
-			add_first_gradient(samples, &w, OF_THREAD(sums, t));
+			add_first_gradient(kind, samples, &w, OF_THREAD(sums, t));
 			back_to_rows(samples, a, &w);
 		}
 	}
@@ -270,7 +296,7 @@ ON_DEVICE void narrow_train(const uint32_t samples, const struct tower_arguments
 			losses[t * LOSS_SHARES] += losses[t * LOSS_SHARES + i];
 	}
 	EACH_THREAD(t) {
-		keep_sums(t, copies, least_of(end - begin, WARPS), a->plan.partials + (size_t)BLOCK * GRADIENT_FLOATS);
+		keep_sums(kind, t, copies, least_of(end - begin, WARPS), a->plan.partials + (size_t)BLOCK * GRADIENT_FLOATS);
 		for (uint32_t i = 1; t == 0 && i < LOSS_SHARES; i++)
 			losses[0] += losses[i * LOSS_SHARES];
 		if (t == 0)
@@ -278,15 +304,8 @@ ON_DEVICE void narrow_train(const uint32_t samples, const struct tower_arguments
 	}
 }
 
-KERNEL_OF_ONE(train_narrow_32, struct tower_arguments)
-{
-	narrow_train(32, &a);
-}
-
-KERNEL_OF_ONE(train_narrow_8, struct tower_arguments)
-{
-	narrow_train(8, &a);
-}
+NARROW_KERNELS(KERNEL_OF_ONE, train_narrow_32, narrow_train, 32)
+NARROW_KERNELS(KERNEL_OF_ONE, train_narrow_8, narrow_train, 8)
 
 void cuda_train_narrow(struct backend_state *state, const struct tower_arguments *of)
 {
@@ -294,7 +313,7 @@ void cuda_train_narrow(struct backend_state *state, const struct tower_arguments
 	if (a.loss == LOSS_BINARY)
 		a.tile_samples = a.plan.tile;
 	if (a.plan.tile == 32)
-		LAUNCH(&state->device, STREAM_WORK, train_narrow_32, a.plan.blocks, a.plan.shared_bytes, a);
+		LAUNCH_NARROW(state, train_narrow_32, a.plan.blocks, a);
 	else
-		LAUNCH(&state->device, STREAM_WORK, train_narrow_8, a.plan.blocks, a.plan.shared_bytes, a);
+		LAUNCH_NARROW(state, train_narrow_8, a.plan.blocks, a);
 }

@@ -1,4 +1,4 @@
-/* The seed's tower behind the first layer, 64-32-16-8-4-1, in single precision: every size is a constant. A warp takes tiles
+/* The seed's tower behind the first layer, 64-32-16-8-4-1, whose every size is a constant. A warp takes tiles
  * of its own, [row][samples + 4] in shared memory, and waits for no other.
  *
  * Of the wide products a lane has a piece in registers, up to eight rows by eight samples, so that an operand is used
@@ -8,6 +8,7 @@
 #ifndef RECPIPE_CUDA_NARROW_H
 #define RECPIPE_CUDA_NARROW_H
 
+#include "mma.h"
 #include "tile.h"
 #include "tower.h"
 
@@ -36,6 +37,24 @@ enum {
 ON_BOTH uint32_t narrow_pitch(uint32_t samples)
 {
 	return samples + 4;
+}
+
+/* What products of the two wide layers take of a number: products of numbers that are rounded so are exact, and sums of
+ * them the chains of mma.h's emulation. */
+ON_DEVICE float narrow_rounded(const enum precision kind, float x)
+{
+	if (kind == PRECISION_TF32)
+		return float_of_bits(tf32_word(x) & 0xffffe000u);
+	return kind == PRECISION_BF16 ? float_of_bits(bf16_word(0.0f, x)) : x;
+}
+
+ON_DEVICE struct float4 narrow_rounded_quad(const enum precision kind, struct float4 q)
+{
+	q.x = narrow_rounded(kind, q.x);
+	q.y = narrow_rounded(kind, q.y);
+	q.z = narrow_rounded(kind, q.z);
+	q.w = narrow_rounded(kind, q.w);
+	return q;
 }
 
 /* ---- weights ---- */
@@ -100,21 +119,24 @@ ON_DEVICE struct narrow_weights narrow_read_weights(uint32_t t, const struct tow
 	return w;
 }
 
-ON_DEVICE void narrow_put_weights(uint32_t t, const struct narrow_weights *w, const bool trains, float *to)
+ON_DEVICE void narrow_put_weights(const enum precision kind, uint32_t t, const struct narrow_weights *w, const bool trains,
+                                  float *to)
 {
 	UNROLLED
 	for (uint32_t i = 0; i < NARROW_FIRST; i++) {
 		const struct narrow_place p = narrow_place(t, i, N1);
-		to[NARROW_T1 + p.k * NARROW_T1_PITCH + p.o] = w->first[i];
+		const float value = narrow_rounded(kind, w->first[i]);
+		to[NARROW_T1 + p.k * NARROW_T1_PITCH + p.o] = value;
 		if (trains)
-			to[NARROW_W1 + p.o * NARROW_W1_PITCH + p.k] = w->first[i];
+			to[NARROW_W1 + p.o * NARROW_W1_PITCH + p.k] = value;
 	}
 	UNROLLED
 	for (uint32_t i = 0; i < NARROW_SECOND; i++) {
 		const struct narrow_place p = narrow_place(t, i, N2);
-		to[NARROW_T2 + p.k * NARROW_T2_PITCH + p.o] = w->second[i];
+		const float value = narrow_rounded(kind, w->second[i]);
+		to[NARROW_T2 + p.k * NARROW_T2_PITCH + p.o] = value;
 		if (trains)
-			to[NARROW_W2 + p.o * NARROW_W2_PITCH + p.k] = w->second[i];
+			to[NARROW_W2 + p.o * NARROW_W2_PITCH + p.k] = value;
 	}
 	if (t < NARROW_REST)
 		to[NARROW_W3 + t] = w->rest;
@@ -237,8 +259,8 @@ ON_DEVICE struct float4 where_positive_quad(struct float4 by, struct float4 valu
 	return value;
 }
 
-/* Rectified, or masked by what they replace. */
-ON_DEVICE void narrow_store(const struct narrow_piece p, uint32_t lane, const bool masks,
+/* Rectified and rounded, or masked by what they replace. */
+ON_DEVICE void narrow_store(const enum precision kind, const struct narrow_piece p, uint32_t lane, const bool masks,
                             struct float4 sum[NARROW_UNITS][NARROW_QUADS], float *out)
 {
 	UNROLLED
@@ -246,7 +268,7 @@ ON_DEVICE void narrow_store(const struct narrow_piece p, uint32_t lane, const bo
 		UNROLLED
 		for (uint32_t q = 0; q < p.quads; q++) {
 			float *const to = out + narrow_row(p, lane, u) * narrow_pitch(p.samples) + narrow_sample(p, lane, q);
-			store_quad(to, masks ? where_positive_quad(load_quad(to), sum[u][q]) : rectified(sum[u][q]));
+			store_quad(to, masks ? where_positive_quad(load_quad(to), sum[u][q]) : narrow_rounded_quad(kind, rectified(sum[u][q])));
 		}
 }
 
@@ -316,10 +338,10 @@ ON_DEVICE uint32_t narrow_unit_of_row(uint32_t row)
 	return row % (N0 / 4) * 4 + row / (N0 / 4);
 }
 
-/* relu(user half + item half): half a warp takes a sample, for four of them at a time. `found` has the users' rows and
+/* relu(user half + item half), rounded: half a warp takes a sample, for four of them at a time. `found` has the users' rows and
  * behind them the items'. */
-ON_DEVICE void narrow_load(const uint32_t samples, uint32_t lane, const struct tower_arguments *a, const uint32_t *found,
-                           float *units)
+ON_DEVICE void narrow_load(const enum precision kind, const uint32_t samples, uint32_t lane, const struct tower_arguments *a,
+                           const uint32_t *found, float *units)
 {
 	enum { HALF = WARP / 2, TURNS = 2 };
 	const uint32_t turns = samples > 8 ? TURNS : 1, n = lane % HALF * 4;
@@ -341,10 +363,10 @@ ON_DEVICE void narrow_load(const uint32_t samples, uint32_t lane, const struct t
 			float rows[4][4];
 			UNROLLED
 			for (uint32_t i = 0; i < 4; i++) {
-				rows[0][i] = relu(of[turn][i].x + item[turn][i].x);
-				rows[1][i] = relu(of[turn][i].y + item[turn][i].y);
-				rows[2][i] = relu(of[turn][i].z + item[turn][i].z);
-				rows[3][i] = relu(of[turn][i].w + item[turn][i].w);
+				rows[0][i] = narrow_rounded(kind, relu(of[turn][i].x + item[turn][i].x));
+				rows[1][i] = narrow_rounded(kind, relu(of[turn][i].y + item[turn][i].y));
+				rows[2][i] = narrow_rounded(kind, relu(of[turn][i].z + item[turn][i].z));
+				rows[3][i] = narrow_rounded(kind, relu(of[turn][i].w + item[turn][i].w));
 			}
 			UNROLLED
 			for (uint32_t i = 0; i < 4; i++)

@@ -32,8 +32,7 @@ static bool choose_tile(const struct backend_state *state, struct plan *plan, ui
 int cuda_plan_narrow(struct backend_state *state, struct plan *plan, bool trains, struct error *error)
 {
 	const uint32_t least = trains && state->options.loss != LOSS_BINARY ? state->group : 1;
-	if (state->options.precision != PRECISION_FP32 || !has_this_tower(&state->tower) ||
-	    (trains && state->options.optimizer.dropout > 0.0))
+	if (!has_this_tower(&state->tower) || (trains && state->options.optimizer.dropout > 0.0))
 		return 0;
 	memset(plan, 0, sizeof *plan);
 	if (!choose_tile(state, plan, least, trains))

@@ -7,7 +7,7 @@
 		if (w.count > 0)
 #define OF_LAYER(sums, t) ((struct float4 (*)[NARROW_QUADS])(void *)OF_THREAD(sums, t))
 
-ON_DEVICE void narrow_score(const uint32_t samples, const struct tower_arguments *a)
+ON_DEVICE void narrow_score(const uint32_t samples, const enum precision kind, const struct tower_arguments *a)
 {
 	const uint32_t tiles = (a->pairs + samples - 1) / samples, pitch = narrow_pitch(samples);
 	const uint32_t begin = share_begin(tiles, BLOCKS, BLOCK), end = share_begin(tiles, BLOCKS, BLOCK + 1);
@@ -16,7 +16,7 @@ ON_DEVICE void narrow_score(const uint32_t samples, const struct tower_arguments
 	EACH_THREAD(t) {
 		const struct narrow_weights weights = narrow_read_weights(t, a);
 		find_samples(samples, a, narrow_warp(samples, false, t, begin, end, samples, a->pairs), OF_THREAD(found, t));
-		narrow_put_weights(t, &weights, false, shared_floats());
+		narrow_put_weights(kind, t, &weights, false, shared_floats());
 	}
 	ROLLED
 	for (uint32_t tile = begin; tile < end; tile += WARPS) {
@@ -24,13 +24,13 @@ ON_DEVICE void narrow_score(const uint32_t samples, const struct tower_arguments
 			put_found(samples, &w, OF_THREAD(found, t));
 			find_samples(samples, a, narrow_warp(samples, false, t, tile + WARPS, end, samples, a->pairs), OF_THREAD(found, t));
 		}
-		EACH_OF_SCORES(t, w) narrow_load(samples, w.lane, a, w.found, w.units);
+		EACH_OF_SCORES(t, w) narrow_load(kind, samples, w.lane, a, w.found, w.units);
 		EACH_OF_SCORES(t, w)
 			narrow_product(forward_1(samples), w.lane, w.weights + NARROW_T1, w.weights + NARROW_B1, w.units, OF_LAYER(sums, t));
-		EACH_OF_SCORES(t, w) narrow_store(forward_1(samples), w.lane, false, OF_LAYER(sums, t), w.units);
+		EACH_OF_SCORES(t, w) narrow_store(kind, forward_1(samples), w.lane, false, OF_LAYER(sums, t), w.units);
 		EACH_OF_SCORES(t, w)
 			narrow_product(forward_2(samples), w.lane, w.weights + NARROW_T2, w.weights + NARROW_B2, w.units, OF_LAYER(sums, t));
-		EACH_OF_SCORES(t, w) narrow_store(forward_2(samples), w.lane, false, OF_LAYER(sums, t), w.units);
+		EACH_OF_SCORES(t, w) narrow_store(PRECISION_FP32, forward_2(samples), w.lane, false, OF_LAYER(sums, t), w.units);
 		EACH_OF_SCORES(t, w) {
 			struct narrow_tail tail;
 			narrow_tail(samples / WARP, w.weights, w.units + w.lane, pitch, &tail);
@@ -42,22 +42,15 @@ ON_DEVICE void narrow_score(const uint32_t samples, const struct tower_arguments
 	}
 }
 
-KERNEL_OF_TWO(score_narrow_32, struct tower_arguments)
-{
-	narrow_score(32, &a);
-}
-
-KERNEL_OF_ONE(score_narrow_64, struct tower_arguments)
-{
-	narrow_score(64, &a);
-}
+NARROW_KERNELS(KERNEL_OF_TWO, score_narrow_32, narrow_score, 32)
+NARROW_KERNELS(KERNEL_OF_ONE, score_narrow_64, narrow_score, 64)
 
 void cuda_score_narrow(struct backend_state *state, const struct tower_arguments *of)
 {
 	const struct tower_arguments a = *of;
 	const uint32_t blocks = blocks_for(a.pairs, a.plan.tile, a.plan.blocks);
 	if (a.plan.tile == 32)
-		LAUNCH(&state->device, STREAM_WORK, score_narrow_32, blocks, a.plan.shared_bytes, a);
+		LAUNCH_NARROW(state, score_narrow_32, blocks, a);
 	else
-		LAUNCH(&state->device, STREAM_WORK, score_narrow_64, blocks, a.plan.shared_bytes, a);
+		LAUNCH_NARROW(state, score_narrow_64, blocks, a);
 }

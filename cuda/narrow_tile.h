@@ -89,7 +89,7 @@ ON_DEVICE void put_found(const uint32_t samples, const struct narrow_warp *w, co
 {
 	UNROLLED
 	for (uint32_t i = 0; i < (samples + WARP - 1) / WARP; i++)
-		for (uint32_t f = 0; f < FOUND && w->lane < samples; f++)
+		for (uint32_t f = 0; f < FOUND && samples > w->lane; f++)
 			w->found[f * samples + w->lane + i * WARP] = found[i * FOUND + f];
 }
 
@@ -102,5 +102,21 @@ ON_DEVICE struct narrow_piece forward_2(const uint32_t samples)
 {
 	return narrow_piece(samples, samples == 64 ? 2 : 1, N1, N2, NARROW_T2_PITCH);
 }
+
+/* A kernel's variants by precision. */
+#define NARROW_KERNELS(kernel_of, name, body, samples) \
+	kernel_of(name, struct tower_arguments) { body(samples, PRECISION_FP32, &a); } \
+	kernel_of(name##_tf32, struct tower_arguments) { if (HAS_MMA) body(samples, PRECISION_TF32, &a); } \
+	kernel_of(name##_bf16, struct tower_arguments) { if (HAS_MMA) body(samples, PRECISION_BF16, &a); }
+
+#define LAUNCH_NARROW(state, name, blocks, a) \
+	do { \
+		if ((state)->options.precision == PRECISION_TF32) \
+			LAUNCH(&(state)->device, STREAM_WORK, name##_tf32, blocks, (a).plan.shared_bytes, a); \
+		else if ((state)->options.precision == PRECISION_BF16) \
+			LAUNCH(&(state)->device, STREAM_WORK, name##_bf16, blocks, (a).plan.shared_bytes, a); \
+		else \
+			LAUNCH(&(state)->device, STREAM_WORK, name, blocks, (a).plan.shared_bytes, a); \
+	} while (0)
 
 #endif

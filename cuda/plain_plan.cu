@@ -1,17 +1,17 @@
 /* Which way the tower goes, in tiles that stay in a block or in whole matrices by cuBLAS, and the memory of the latter.
  *
- * Both do the same multiplications. So bytes decide, those that a sample moves to and from global memory beside what both
- * move. In tiles that is nothing as long as shared memory has everything; a gradient outside of it is read and written
- * once a tile, weights are read twice, and a tile that is outside itself is read anew for every four units. Whole matrices
+ * Both do the same multiplications. So what a sample moves decides, in numbers to and from global memory. Whole matrices
  * are written and read again between products: eleven times while training (activation: product, bias, next product,
- * product of weights, mask; derivative: product, mask, two products), four times while scoring. The count takes caches
- * for nothing in either. */
+ * product of weights, mask; derivative: product, mask, two products), four times while scoring. Of tiles, a gradient
+ * that is not shared is read and written once a tile, weights that are not are read twice, and a tile that is outside
+ * itself is read anew for every four units; and each product reads the weights from shared memory once a tile. The prices
+ * of the two were measured on one H200 (docs/design.md); the count takes caches for nothing in either. */
 #include "plain.h"
 #include "wide.h"
 
 #include <stdlib.h>
 
-enum { MOVES_TRAINING = 11, MOVES_SCORING = 4, ROWS_A_BLOCK = 64, ALIGNED = 64, PAIRS_A_SLICE = 1 << 16 };
+enum { MOVES_TRAINING = 11, MOVES_SCORING = 4, PRODUCTS_TRAINING = 3, ROWS_A_BLOCK = 64, ALIGNED = 64, PAIRS_A_SLICE = 1 << 16 };
 
 enum path { PATH_BY_SHAPE, PATH_FUSED, PATH_PLAIN };
 
@@ -35,6 +35,7 @@ static int read_path(enum path *path, struct error *error)
 
 bool cuda_prefers_plain(const struct tower *tower, const struct plan *plan, bool trains)
 {
+	const double price_afar = 1.5, price_shared = 1.0; /* of a number moved for a tile, beside one of a whole matrix */
 	double weights = 0, units = tower->width, a_tile = 0, again = 0;
 	for (uint32_t l = 0; l < tower->layer_count; l++) {
 		weights += (double)tower->layers[l].inputs * tower->layers[l].outputs;
@@ -46,7 +47,8 @@ bool cuda_prefers_plain(const struct tower *tower, const struct plan *plan, bool
 		a_tile += (trains ? 2 : 1) * weights;
 	if (!plan->shares_tile)
 		again = trains ? weights : weights / 4;
-	return a_tile / plan->tile + again > units * (trains ? MOVES_TRAINING : MOVES_SCORING);
+	const double shared = (trains ? PRODUCTS_TRAINING : 1) * weights / plan->tile;
+	return price_afar * (a_tile / plan->tile + again) + price_shared * shared > units * (trains ? MOVES_TRAINING : MOVES_SCORING);
 }
 
 /* 1: whole matrices, and cuBLAS is open; 0: tiles. -1 on error. */

@@ -130,7 +130,7 @@ struct plain {
 
 /* Dense matrices are stepped in parts, each once nothing reads it any more: the halves of the first layer behind their
  * sides' rows, the other layers behind the tower, the factors' weights behind the factors' rows. */
-enum dense_part { DENSE_USER, DENSE_ITEM, DENSE_LAYERS, DENSE_WEIGHTS, DENSE_PARTS };
+enum dense_part { DENSE_HALVES, DENSE_LAYERS, DENSE_WEIGHTS, DENSE_PARTS };
 
 /* Part of a gradient of dense matrices, for Adam. */
 struct segment {

@@ -153,34 +153,28 @@ void cuda_queue_samples(struct backend_state *state, const struct batch *batch, 
 		cuda_factor_loss(state, batch, step);
 }
 
-static void queue_side(struct backend_state *state, enum side_name which, const struct batch *batch, const struct step *step)
-{
-	cuda_step_rows(state, which, batch, step);
-	if (state->ranks == 1)
-		cuda_step_dense(state, which == SIDE_USER ? DENSE_USER : DENSE_ITEM, step);
-}
-
-/* The tower's rows. The sides are summed together; each is stepped by a branch of its own, or both by one launch. */
+/* The tower's rows, and, of one device alone, the first layer. The sides are summed together; each is stepped by a branch of
+ * its own, or both by one launch. */
 static void queue_tower_rows(struct backend_state *state, const struct batch *batch, const struct step *step)
 {
 	struct device *device = &state->device;
 	cuda_sum_segments(state, batch, SEGMENT_TOWER, step);
 	if (state->row_tiles) {
 		cuda_step_row_tiles(state, batch, step);
-		for (int s = 0; s < SIDES && state->ranks == 1; s++)
-			cuda_step_dense(state, s == SIDE_USER ? DENSE_USER : DENSE_ITEM, step);
-		return;
+	} else {
+		device_fork(device, STREAM_WORK, BRANCH_ITEM);
+		cuda_step_rows(state, SIDE_ITEM, batch, step);
+		device_trunk(device, STREAM_WORK);
+		cuda_step_rows(state, SIDE_USER, batch, step);
+		device_join(device, STREAM_WORK, BRANCH_ITEM);
 	}
-	device_fork(device, STREAM_WORK, BRANCH_ITEM);
-	queue_side(state, SIDE_ITEM, batch, step);
-	device_trunk(device, STREAM_WORK);
-	queue_side(state, SIDE_USER, batch, step);
-	device_join(device, STREAM_WORK, BRANCH_ITEM);
+	if (state->ranks == 1)
+		cuda_step_dense(state, DENSE_HALVES, step);
 }
 
 /* The loss, gradients of rows, which are stepped on the spot where they are this device's, and of one device alone the dense
- * matrices. Branches of the graph read nothing that another one steps: each side has its table and its half of the first
- * layer, the factors have theirs, and nothing reads the other layers behind the tower. */
+ * matrices. Branches of the graph read nothing that another one steps: the embeddings go with the first layer, the factors
+ * with their weights, and nothing reads the other layers behind the tower. */
 void cuda_queue_rows(struct backend_state *state, const struct batch *batch, const struct step *step)
 {
 	struct device *device = &state->device;

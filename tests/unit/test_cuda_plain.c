@@ -204,15 +204,17 @@ static void test_bytes_are_counted(void)
 		struct plan plan;
 		bool trains, prefers;
 	} cases[] = {
-		{{.tile = 16, .shares_tile = true, .shares_gradient = true, .weight_floats = 1}, true, false},
-		{{.tile = 16, .shares_tile = true, .shares_gradient = true, .weight_floats = 1}, false, false},
-		{{.tile = 16, .shares_tile = true, .shares_gradient = true}, true, false},  /* 2 * 10100 / 16 = 1263 < 2211 */
-		{{.tile = 16, .shares_tile = true, .shares_gradient = false}, true, true},  /* 4 * 10100 / 16 = 2525 */
-		{{.tile = 32, .shares_tile = true, .shares_gradient = false}, true, false},
-		{{.tile = 16, .shares_tile = true, .weight_floats = 1}, true, false},
-		{{.tile = 8, .shares_tile = true, .weight_floats = 1}, true, true},         /* 2 * 10100 / 8 = 2525 */
-		{{.tile = 16, .shares_tile = true}, false, false},                          /* 10100 / 16 = 631 < 804 */
-		{{.tile = 8, .shares_tile = true}, false, true},
+		{{.tile = 16, .shares_tile = true, .shares_gradient = true, .weight_floats = 1}, true, false}, /* 3 * 631 = 1894 < 2211 */
+		{{.tile = 8, .shares_tile = true, .shares_gradient = true, .weight_floats = 1}, true, true},
+		{{.tile = 16, .shares_tile = true, .weight_floats = 1}, false, false},      /* 10100 / 16 = 631 < 804 */
+		{{.tile = 8, .shares_tile = true, .weight_floats = 1}, false, true},
+		{{.tile = 32, .shares_tile = true, .shares_gradient = true}, true, false},  /* 1.5 * 2 * 316 + 947 = 1894 */
+		{{.tile = 16, .shares_tile = true, .shares_gradient = true}, true, true},
+		{{.tile = 32, .shares_tile = true, .weight_floats = 1}, true, false},
+		{{.tile = 64, .shares_tile = true}, true, false},                           /* 1.5 * 4 * 158 + 473 = 1420 */
+		{{.tile = 32, .shares_tile = true}, true, true},                            /* 1.5 * 4 * 316 + 947 = 2841 */
+		{{.tile = 32, .shares_tile = true}, false, false},                          /* 1.5 * 316 + 316 = 789 */
+		{{.tile = 16, .shares_tile = true}, false, true},
 		{{.tile = 64, .shares_tile = false}, true, true},
 		{{.tile = 64, .shares_tile = false}, false, true},
 	};

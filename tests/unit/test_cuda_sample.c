@@ -8,22 +8,31 @@ struct draw {
 	uint32_t users, items, ratio, groups;
 	bool missing;
 	double alpha;
+	const char *layers;
+	enum model_kind kind;
+	bool dense;
 };
 
 static const struct draw draws[] = {
-	{"uniform", 50, 70, 4, 37, false, 0},
-	{"popular items, a user who knows all", 50, 70, 4, 37, true, 0.75},
-	{"no bitmap: searched", 20000, 16000, 2, 601, false, 0},
-	{"batches by the dozen", 50, 70, 4, 3, false, 0},
-	{"one item", 3, 1, 2, 2, true, 0},
-	{"nearly all known", 9, 7, 5, 11, true, 0},
+	{"uniform", 50, 70, 4, 37, false, 0, NULL, MODEL_MF, false},
+	{"popular items, a user who knows all", 50, 70, 4, 37, true, 0.75, NULL, MODEL_MF, false},
+	{"no bitmap: searched", 20000, 16000, 2, 601, false, 0, NULL, MODEL_MF, false},
+	{"batches by the dozen", 50, 70, 4, 3, false, 0, NULL, MODEL_MF, false},
+	{"one item", 3, 1, 2, 2, true, 0, NULL, MODEL_MF, false},
+	{"nearly all known", 9, 7, 5, 11, true, 0, NULL, MODEL_MF, false},
+	/* Graphs with more branches */
+	{"a tower", 50, 70, 4, 3, false, 0, "20-7-3-1", MODEL_MLP, false},
+	{"the seed's tower", 50, 70, 4, 37, false, 0, "128-64-32-16-8-4-1", MODEL_MLP, false},
+	{"a tower and factors", 50, 70, 4, 3, true, 0, "20-7-3-1", MODEL_NEUMF, false},
+	{"a tower and factors, dense Adam", 50, 70, 4, 37, false, 0, "20-7-3-1", MODEL_NEUMF, true},
 };
 
 static void draw_fixture(struct fixture *f, const struct draw *draw)
 {
 	const struct setting setting = {
 		.name = draw->name, .users = draw->users, .items = draw->items, .ratio = draw->ratio, .groups = draw->groups,
-		.kind = MODEL_MF, .factors = 3, .missing = draw->missing,
+		.kind = draw->kind, .factors = draw->kind == MODEL_MLP ? 0 : 3, .missing = draw->missing, .layers = draw->layers,
+		.dense = draw->dense,
 	};
 	fixture_init(f, &setting);
 }
@@ -121,9 +130,12 @@ static void check_index(struct backend_state *state, enum side_name which, const
 static void test_batches_are_indexed(void)
 {
 	static const struct draw of[] = {
-		{"several blocks of keys", 700, 900, 4, 5100, false, 0}, {"one row", 1, 1, 3, 50, false, 0},
-		{"tiles of many keys, two digits", 140000, 27000, emulated_watched ? 1 : 4, emulated_watched ? 4200 : 70000, false, 0},
-		{"one key", 300, 300, 0, 1, false, 0}, {"rows of five digits", 70000, emulated_watched ? 70001 : 1048577, 1, 500, false, 0},
+		{"several blocks of keys", 700, 900, 4, 5100, false, 0, NULL, MODEL_MF, false},
+		{"tiles of many keys, two digits", 140000, 27000, emulated_watched ? 1 : 4, emulated_watched ? 4200 : 70000, false, 0, NULL,
+		 MODEL_MF, false},
+		{"one row", 1, 1, 3, 50, false, 0, NULL, MODEL_MF, false},
+		{"one key", 300, 300, 0, 1, false, 0, NULL, MODEL_MF, false},
+		{"rows of many digits", 70000, emulated_watched ? 70001 : 1048577, 1, 500, false, 0, NULL, MODEL_MF, false},
 	};
 	if (on_a_device())
 		return;
