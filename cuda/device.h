@@ -1,5 +1,5 @@
-/* What the backend asks of a device beside kernels: memory, copies, two streams and branches of graphs. device.cu does it with the CUDA
- * runtime, emulated.c with plain memory.
+/* What the backend asks of a device beside kernels: memory, copies, two streams and branches of graphs. device.cu does it
+ * with the CUDA runtime, emulated.c with plain memory.
  *
  * Errors of queued work are kept in the device and told by device_finish: nothing waits before. */
 #ifndef RECPIPE_CUDA_DEVICE_H

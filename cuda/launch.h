@@ -188,8 +188,9 @@ void emulated_launch(struct device *device, enum device_stream stream, const str
 #endif
 
 /* What every thread has of its own and keeps from phase to phase: `count` values of a type. A function that takes it has
- * a parameter type (*name)[count]; OF_THREAD(name, t) is the array of thread t, in phases of threads alone. And what lanes keep from one phase of warps
- * to the next: OF_WARP(name, w) is the array of warp w, [WARP_LANES][count], one lane's values behind the other's. */
+ * a parameter type (*name)[count]; OF_THREAD(name, t) is the array of thread t, in phases of threads alone. And what lanes
+ * keep from one phase of warps to the next: OF_WARP(name, w) is the array of warp w, [WARP_LANES][count], one lane's values
+ * behind the other's. */
 #ifdef __CUDACC__
 #define PER_THREAD(type, name, count) type name[1][count]
 #define OF_THREAD(name, t) (name)[0]

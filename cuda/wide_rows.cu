@@ -62,21 +62,19 @@ ON_DEVICE void load_rows(uint32_t t, const struct wide_rows *a, uint32_t *words,
 		put_quad(words + (begin + i) * PITCH_ROW + 2 * l, row[i], begin + i < count);
 }
 
-KERNEL(project_wide, struct wide_rows)
+ON_DEVICE void project_share(const struct wide_rows *a)
 {
 	uint32_t *const in = (uint32_t *)(void *)shared_floats(), *const weight = in + AT_HALF;
-	const uint32_t count = a.count_at ? *a.count_at : a.count, tiles = (count + WIDE_TILE - 1) / WIDE_TILE;
-	if (!HAS_MMA)
-		return;
-	EACH_THREAD(t) copy_wide(t, a.weight, a.weight_stride, WIDE_ROW, WIDE_0, weight);
+	const uint32_t count = a->count_at ? *a->count_at : a->count, tiles = (count + WIDE_TILE - 1) / WIDE_TILE;
+	EACH_THREAD(t) copy_wide(t, a->weight, a->weight_stride, WIDE_ROW, WIDE_0, weight);
 	for (uint32_t tile = BLOCK; tile < tiles; tile += BLOCKS) {
 		const uint32_t first = tile * WIDE_TILE, rows = least_of(count - first, WIDE_TILE);
-		EACH_THREAD(t) load_rows(t, &a, in, first, rows);
+		EACH_THREAD(t) load_rows(t, a, in, first, rows);
 		EACH_WARP(w) {
 			const struct operand row = operand_of(in, WIDE_ROW, false), half = operand_of(weight, WIDE_ROW, false);
 			const uint32_t r = piece_row(w, WIDE_TILE / BELOW), n = piece_column(w, WIDE_0 / WIDE_ACROSS);
 			float sums[WARP_LANES * TALL * LONG_FORTH * 4];
-			EACH_LANE(l) start_columns(TALL, LONG_FORTH, a.bias, n, l, sums + OF_LANE(l) * TALL * LONG_FORTH * 4);
+			EACH_LANE(l) start_columns(TALL, LONG_FORTH, a->bias, n, l, sums + OF_LANE(l) * TALL * LONG_FORTH * 4);
 			multiply_block(TALL, LONG_FORTH, WIDE_ROW, &row, r, &half, n, sums);
 			EACH_LANE(l) {
 				UNROLLED
@@ -84,11 +82,17 @@ KERNEL(project_wide, struct wide_rows)
 					const float *const pair = sums + OF_LANE(l) * TALL * LONG_FORTH * 4 + 2 * p;
 					const uint32_t at = r + pair_row(LONG_FORTH, p, l);
 					if (at < rows)
-						store_pair(a.parts + (size_t)(first + at) * WIDE_0 + n + pair_column(LONG_FORTH, p, l), pair[0], pair[1]);
+						store_pair(a->parts + (size_t)(first + at) * WIDE_0 + n + pair_column(LONG_FORTH, p, l), pair[0], pair[1]);
 				}
 			}
 		}
 	}
+}
+
+KERNEL(project_wide, struct wide_rows)
+{
+	if (HAS_MMA)
+		project_share(&a);
 }
 
 /* ---- back ---- */
@@ -186,22 +190,20 @@ ON_DEVICE void keep_biases(uint32_t t, const float *rows, float *out)
 	}
 }
 
-KERNEL(step_wide, struct wide_rows)
+ON_DEVICE void step_share(const struct wide_rows *a)
 {
 	uint32_t *const in = (uint32_t *)(void *)shared_floats(), *const half = in + AT_HALF, *const weight = in + AT_WEIGHT;
-	float *const gradients = (float *)(void *)half, *const partials = a.partials + (size_t)BLOCK * a.gradient_floats;
-	const uint32_t count = *a.count_at, tiles = (count + WIDE_TILE - 1) / WIDE_TILE;
+	float *const gradients = (float *)(void *)half, *const partials = a->partials + (size_t)BLOCK * a->gradient_floats;
+	const uint32_t count = *a->count_at, tiles = (count + WIDE_TILE - 1) / WIDE_TILE;
 	const uint32_t end = share_begin(tiles, BLOCKS, BLOCK + 1);
 	PER_WARP(float, kept, TALL_WEIGHT * LONG_WEIGHT * 4);
 	PER_WARP(float, sums, TALL * LONG_BACK * 4);
 	PER_THREAD(struct float4, biases, PASSES);
-	if (!HAS_MMA)
-		return;
 	EACH_WARP(w) {
 		EACH_LANE(l) start_columns(TALL_WEIGHT, LONG_WEIGHT, NULL, 0, l, OF_WARP(kept, w) + OF_LANE(l) * TALL_WEIGHT * LONG_WEIGHT * 4);
 	}
 	EACH_THREAD(t) {
-		copy_wide(t, a.weight, a.weight_stride, WIDE_ROW, WIDE_0, weight);
+		copy_wide(t, a->weight, a->weight_stride, WIDE_ROW, WIDE_0, weight);
 		UNROLLED
 		for (uint32_t p = 0; p < PASSES; p++)
 			OF_THREAD(biases, t)[p] = same_quad(0.0f);
@@ -209,8 +211,8 @@ KERNEL(step_wide, struct wide_rows)
 	for (uint32_t tile = share_begin(tiles, BLOCKS, BLOCK); tile < end; tile++) {
 		const uint32_t first = tile * WIDE_TILE, rows = least_of(count - first, WIDE_TILE);
 		EACH_THREAD(t) {
-			load_rows(t, &a, in, first, rows);
-			load_halves(t, &a, half, first, rows, OF_THREAD(biases, t));
+			load_rows(t, a, in, first, rows);
+			load_halves(t, a, half, first, rows, OF_THREAD(biases, t));
 		}
 		EACH_WARP(w) {
 			const struct operand out = operand_of(half, WIDE_0, true), row = operand_of(in, WIDE_ROW, true);
@@ -221,20 +223,26 @@ KERNEL(step_wide, struct wide_rows)
 			EACH_LANE(l) put_gradients(w, l, OF_WARP(sums, w) + OF_LANE(l) * TALL * LONG_BACK * 4, gradients);
 		}
 		EACH_THREAD(t) {
-			if (a.dense_gradients)
-				leave_rows(t, &a, gradients, first, rows);
+			if (a->dense_gradients)
+				leave_rows(t, a, gradients, first, rows);
 			else
-				step_rows(t, &a, gradients, first, rows);
+				step_rows(t, a, gradients, first, rows);
 		}
 	}
 	EACH_WARP(w) {
 		EACH_LANE(l) keep_fragments(TALL_WEIGHT, LONG_WEIGHT, WIDE_ROW, w / 2 * BLOCK_SIDE, w % 2 * BLOCK_SIDE, l,
 		                            OF_WARP(kept, w) + OF_LANE(l) * TALL_WEIGHT * LONG_WEIGHT * 4, partials);
 	}
-	if (a.with_bias) {
+	if (a->with_bias) {
 		EACH_THREAD(t) put_biases(t, OF_THREAD(biases, t), gradients);
 		EACH_THREAD(t) keep_biases(t, gradients, partials + WIDE_ROW * WIDE_0);
 	}
+}
+
+KERNEL_OF_ONE(step_wide, struct wide_rows)
+{
+	if (HAS_MMA)
+		step_share(&a);
 }
 
 /* ---- the host's part ---- */

@@ -208,19 +208,17 @@ ON_DEVICE double losses_of_groups(uint32_t t, const struct tower_arguments *a, c
 	return loss;
 }
 
-KERNEL(train_wide, struct tower_arguments)
+ON_DEVICE void train_share(const struct tower_arguments *a)
 {
 	struct wide_room r = wide_room();
-	const uint32_t samples = a.step->samples, tiles = (samples + a.tile_samples - 1) / a.tile_samples;
+	const uint32_t samples = a->step->samples, tiles = (samples + a->tile_samples - 1) / a->tile_samples;
 	const uint32_t begin = share_begin(tiles, BLOCKS, BLOCK), end = share_begin(tiles, BLOCKS, BLOCK + 1);
-	const float scale = loss_scale(&a);
-	float *const partials = a.plan.partials + (size_t)BLOCK * a.plan.gradient_floats;
+	const float scale = loss_scale(a);
+	float *const partials = a->plan.partials + (size_t)BLOCK * a->plan.gradient_floats;
 	PER_WARP(float, sums1, TALL_1 * ACROSS_1 * 4);
 	PER_WARP(float, sums2, TALL_2 * ACROSS_2 * 4);
 	PER_WARP(float, biases, 8);
 	PER_THREAD(float, kept, KEPT);
-	if (!HAS_MMA)
-		return;
 	EACH_WARP(w) {
 		EACH_LANE(l) {
 			start_columns(TALL_1, ACROSS_1, NULL, 0, l, OF_WARP(sums1, w) + OF_LANE(l) * TALL_1 * ACROSS_1 * 4);
@@ -231,28 +229,28 @@ KERNEL(train_wide, struct tower_arguments)
 		}
 	}
 	EACH_THREAD(t) {
-		copy_weights(t, &a, &r);
+		copy_weights(t, a, &r);
 		for (uint32_t i = 0; i < KEPT; i++)
 			OF_THREAD(kept, t)[i] = 0.0f;
 		r.losses[t] = 0.0;
 		if (begin < end)
-			find_rows(t, &a, r.slots, begin * a.tile_samples, least_of(samples - begin * a.tile_samples, a.tile_samples));
+			find_rows(t, a, r.slots, begin * a->tile_samples, least_of(samples - begin * a->tile_samples, a->tile_samples));
 	}
 	EACH_THREAD(t) {
 		if (begin < end)
-			load_samples(t % WARP, t / WARP * EACH, PARTS, &a, r.slots, r.in,
-			             least_of(samples - begin * a.tile_samples, a.tile_samples));
+			load_samples(t % WARP, t / WARP * EACH, PARTS, a, r.slots, r.in,
+			             least_of(samples - begin * a->tile_samples, a->tile_samples));
 	}
 	for (uint32_t tile = begin; tile < end; tile++) {
-		const uint32_t first = tile * a.tile_samples, count = least_of(samples - first, a.tile_samples);
-		r.next_count = tile + 1 < end ? least_of(samples - first - a.tile_samples, a.tile_samples) : 0;
+		const uint32_t first = tile * a->tile_samples, count = least_of(samples - first, a->tile_samples);
+		r.next_count = tile + 1 < end ? least_of(samples - first - a->tile_samples, a->tile_samples) : 0;
 		EACH_WARP(w) {
 			struct coming c[WARP_LANES];
 			EACH_LANE(l) {
 				if (w < WIDE_TILE / WARP)
-					ask_for(w * WARP + l, &a, &r, first, count, &c[OF_LANE(l)]);
+					ask_for(w * WARP + l, a, &r, first, count, &c[OF_LANE(l)]);
 			}
-			forward_first(w, &a, &r);
+			forward_first(w, a, &r);
 			EACH_LANE(l) {
 				if (w < WIDE_TILE / WARP)
 					put_coming(w * WARP + l, &r, &c[OF_LANE(l)]);
@@ -260,19 +258,19 @@ KERNEL(train_wide, struct tower_arguments)
 		}
 		EACH_WARP(w) {
 			struct fetched f[WARP_LANES];
-			fetch_ahead(w * TOGETHER, &a, &r, f);
-			forward_second(w, &a, &r);
+			fetch_ahead(w * TOGETHER, a, &r, f);
+			forward_second(w, a, &r);
 			put_ahead(w * TOGETHER, &r, f);
 		}
-		EACH_THREAD(t) r.losses[t] += first_loss(t, &a, &r, first, count, scale);
-		if (a.loss != LOSS_BINARY)
-			EACH_THREAD(t) r.losses[t] += losses_of_groups(t, &a, &r, first, count, scale);
-		EACH_THREAD(t) backward_last(t, &a, &r, OF_THREAD(kept, t));
+		EACH_THREAD(t) r.losses[t] += first_loss(t, a, &r, first, count, scale);
+		if (a->loss != LOSS_BINARY)
+			EACH_THREAD(t) r.losses[t] += losses_of_groups(t, a, &r, first, count, scale);
+		EACH_THREAD(t) backward_last(t, a, &r, OF_THREAD(kept, t));
 		EACH_WARP(w) gradient_second(w, &r, OF_WARP(sums2, w));
 		EACH_WARP(w) backward_second(w, &r, OF_WARP(biases, w));
 		EACH_WARP(w) gradient_first(w, &r, OF_WARP(sums1, w));
 		EACH_WARP(w) backward_first(w, &r);
-		EACH_THREAD(t) store_samples(t, r.in, first, count, a.z1_gradients);
+		EACH_THREAD(t) store_samples(t, r.in, first, count, a->z1_gradients);
 		uint32_t *const in = r.in;
 		r.in = r.next;
 		r.next = in;
@@ -281,20 +279,26 @@ KERNEL(train_wide, struct tower_arguments)
 	EACH_WARP(w) {
 		EACH_LANE(l) {
 			keep_fragments(TALL_1, ACROSS_1, WIDE_0, piece_row(w, WIDE_1 / BELOW), piece_column(w, WIDE_0 / WIDE_ACROSS), l,
-			               OF_WARP(sums1, w) + OF_LANE(l) * TALL_1 * ACROSS_1 * 4, partials + a.tower.layers[0].gradient_at);
+			               OF_WARP(sums1, w) + OF_LANE(l) * TALL_1 * ACROSS_1 * 4, partials + a->tower.layers[0].gradient_at);
 			keep_fragments(TALL_2, ACROSS_2, WIDE_1, piece_row(w, WIDE_2 / BELOW), piece_column(w, WIDE_1 / WIDE_ACROSS), l,
-			               OF_WARP(sums2, w) + OF_LANE(l) * TALL_2 * ACROSS_2 * 4, partials + a.tower.layers[1].gradient_at);
+			               OF_WARP(sums2, w) + OF_LANE(l) * TALL_2 * ACROSS_2 * 4, partials + a->tower.layers[1].gradient_at);
 			put_biases(w, l, OF_WARP(biases, w) + OF_LANE(l) * 8, rows);
 		}
 	}
 	EACH_THREAD(t) put_kept(t, OF_THREAD(kept, t), scratch);
 	EACH_THREAD(t) {
-		keep_tail(t, &a, scratch, rows, partials);
+		keep_tail(t, a, scratch, rows, partials);
 		for (uint32_t i = 1; t == 0 && i < WIDE_TILE; i++)
 			r.losses[0] += r.losses[i];
 		if (t == 0)
-			a.losses[BLOCK] = r.losses[0];
+			a->losses[BLOCK] = r.losses[0];
 	}
+}
+
+KERNEL_OF_ONE(train_wide, struct tower_arguments)
+{
+	if (HAS_MMA)
+		train_share(&a);
 }
 
 /* ---- the host's part ---- */
