@@ -1,26 +1,8 @@
 /* One side of the first layer, per distinct row of a batch: forward, its half of z1; back, from the gradient of that
  * half to the row and to the layer's weights. Tiles of rows, as those of samples (tile.h). */
-#include "adam.h"
+#include "rows.h"
 #include "tile_phases.h"
 #include "wide.h"
-
-struct row_arguments {
-	struct plan plan;
-	const struct step *step;
-	const uint32_t *rows;     /* ids, by slot; NULL: slots are ids */
-	const uint32_t *count_at; /* how many; NULL: `count` */
-	uint32_t count;
-	struct table table;
-	const float *from;        /* its rows, or those that were fetched */
-	struct trained trained;
-	const float *weight, *bias; /* of the half; the bias is the user's side's */
-	uint32_t weight_stride, width;
-	float *parts;
-	/* Back */
-	struct row_sums sums;
-	float *dense_gradients;   /* dense Adam, or rows that were fetched: they go here, by id */
-	bool with_bias;
-};
 
 ON_DEVICE struct product half_product(const struct row_arguments *a, const struct workspace *w, const unsigned known,
                                       const enum precision kind)
@@ -172,32 +154,30 @@ void cuda_project(struct backend_state *state, enum side_name which, const uint3
                   uint32_t count, float *parts)
 {
 	struct row_arguments a = side_arguments(state, which);
-	if (state->sides[which].forth.wide) {
-		cuda_wide_project(state, which, rows, count_at, count, parts);
-		return;
-	}
 	a.plan = state->sides[which].forth;
 	a.rows = rows;
 	a.count_at = count_at;
 	a.count = count;
 	a.parts = parts;
 	const uint32_t blocks = blocks_for(count, a.plan.tile, a.plan.blocks);
-	LAUNCH_PRODUCTS(state, project_rows, &a.plan, blocks, a);
+	if (a.plan.wide)
+		cuda_wide_project(state, &a, blocks);
+	else
+		LAUNCH_PRODUCTS(state, project_rows, &a.plan, blocks, a);
 }
 
 void cuda_step_rows(struct backend_state *state, enum side_name which, const struct batch *batch, const struct step *step)
 {
 	const struct side *side = &state->sides[which];
 	struct row_arguments a = side_arguments(state, which);
-	if (side->back.wide) {
-		cuda_wide_step_rows(state, which, batch, step);
-		return;
-	}
 	a.plan = side->back;
 	a.step = step;
 	a.rows = side->fetched ? NULL : batch->sides[which].rows;
 	a.count_at = batch->sides[which].count;
 	a.sums = row_sums_of(side, SEGMENT_TOWER, &batch->sides[which], a.width);
 	a.dense_gradients = side->fetched ? side->fetched_gradients : side->gradients;
-	LAUNCH_PRODUCTS(state, step_tiles, &a.plan, a.plan.blocks, a);
+	if (a.plan.wide)
+		cuda_wide_step_rows(state, &a);
+	else
+		LAUNCH_PRODUCTS(state, step_tiles, &a.plan, a.plan.blocks, a);
 }

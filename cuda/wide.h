@@ -3,6 +3,7 @@
 #ifndef RECPIPE_CUDA_WIDE_H
 #define RECPIPE_CUDA_WIDE_H
 
+#include "rows.h"
 #include "tower.h"
 
 enum {
@@ -20,8 +21,7 @@ void cuda_wide_score(struct backend_state *state, const struct tower_arguments *
 /* The same of a side's half of the first layer: rows.cu's cuda_project, and, with gradients, its cuda_step_rows. */
 bool cuda_rows_go_wide(const struct backend_state *state, enum side_name which, bool trains);
 MUST_CHECK int cuda_plan_wide_rows(struct backend_state *state, enum side_name which, bool trains, struct error *error);
-void cuda_wide_project(struct backend_state *state, enum side_name which, const uint32_t *rows, const uint32_t *count_at,
-                       uint32_t count, float *parts);
-void cuda_wide_step_rows(struct backend_state *state, enum side_name which, const struct batch *batch, const struct step *step);
+void cuda_wide_project(struct backend_state *state, const struct row_arguments *a, uint32_t blocks);
+void cuda_wide_step_rows(struct backend_state *state, const struct row_arguments *a);
 
 #endif

@@ -1,7 +1,7 @@
 /* One side of the first layer of the tower that wide.h is about, per distinct row of a batch, in bf16: forward, its half of
  * z1; back, from the gradient of that half to the row, which is stepped, and to the layer's weights. Tiles of 64 rows. Going
  * back the gradient of the half's weights, 33 thousand sums, stays in the registers of the block's threads. */
-#include "adam.h"
+#include "rows.h"
 #include "wide.h"
 #include "wide_mma.h"
 
@@ -20,26 +20,9 @@ enum {
 	PASSES = WIDE_0 / (4 * WARP), /* of a warp along a row of the half */
 };
 
-struct wide_rows {
-	const struct step *step;
-	const uint32_t *rows, *count_at; /* as struct row_arguments has them */
-	uint32_t count;
-	size_t stride;            /* of the table */
-	const float *from, *weight, *bias;
-	uint32_t weight_stride;
-	float *parts;
-	/* Back */
-	struct trained trained;
-	size_t table_at;
-	struct row_sums sums;
-	float *dense_gradients, *partials;
-	uint32_t gradient_floats;
-	bool with_bias;
-};
-
-ON_DEVICE size_t place_of_row(const struct wide_rows *a, uint32_t slot)
+ON_DEVICE size_t place_of_row(const struct row_arguments *a, uint32_t slot)
 {
-	return (size_t)(a->rows ? a->rows[slot] : slot) * a->stride;
+	return (size_t)(a->rows ? a->rows[slot] : slot) * a->table.stride;
 }
 
 /* Two words of what may not be there. */
@@ -50,7 +33,7 @@ ON_DEVICE void put_quad(uint32_t *words, struct float4 q, bool exists)
 }
 
 /* A warp takes eight rows at once; zeros behind the `count`. */
-ON_DEVICE void load_rows(uint32_t t, const struct wide_rows *a, uint32_t *words, uint32_t first, uint32_t count)
+ON_DEVICE void load_rows(uint32_t t, const struct row_arguments *a, uint32_t *words, uint32_t first, uint32_t count)
 {
 	const uint32_t l = t % WARP, begin = t / WARP * EACH;
 	struct float4 row[EACH];
@@ -62,7 +45,7 @@ ON_DEVICE void load_rows(uint32_t t, const struct wide_rows *a, uint32_t *words,
 		put_quad(words + (begin + i) * PITCH_ROW + 2 * l, row[i], begin + i < count);
 }
 
-ON_DEVICE void project_share(const struct wide_rows *a)
+ON_DEVICE void project_share(const struct row_arguments *a)
 {
 	uint32_t *const in = (uint32_t *)(void *)shared_floats(), *const weight = in + AT_HALF;
 	const uint32_t count = a->count_at ? *a->count_at : a->count, tiles = (count + WIDE_TILE - 1) / WIDE_TILE;
@@ -89,7 +72,7 @@ ON_DEVICE void project_share(const struct wide_rows *a)
 	}
 }
 
-KERNEL(project_wide, struct wide_rows)
+KERNEL(project_wide, struct row_arguments)
 {
 	if (HAS_MMA)
 		project_share(&a);
@@ -99,7 +82,7 @@ KERNEL(project_wide, struct wide_rows)
 
 /* A warp's rows, four at a time: what begins each of their sums is asked for at once. biases[p] has columns (p WARP + l) 4 ..
  * added up over this warp's rows. */
-ON_DEVICE void load_halves(uint32_t t, const struct wide_rows *a, uint32_t *words, uint32_t first, uint32_t count,
+ON_DEVICE void load_halves(uint32_t t, const struct row_arguments *a, uint32_t *words, uint32_t first, uint32_t count,
                            struct float4 biases[PASSES])
 {
 	enum { TOGETHER = 4 };
@@ -127,7 +110,7 @@ ON_DEVICE void load_halves(uint32_t t, const struct wide_rows *a, uint32_t *word
 }
 
 /* A warp's rows, four at a time: everything is asked for before anything is stepped. */
-ON_DEVICE void step_rows(uint32_t t, const struct wide_rows *a, const float *gradients, uint32_t first, uint32_t count)
+ON_DEVICE void step_rows(uint32_t t, const struct row_arguments *a, const float *gradients, uint32_t first, uint32_t count)
 {
 	enum { TOGETHER = 4 };
 	const struct adam_rates rates = adam_rates_of(a->step);
@@ -136,7 +119,7 @@ ON_DEVICE void step_rows(uint32_t t, const struct wide_rows *a, const float *gra
 		size_t at[TOGETHER];
 		UNROLLED
 		for (uint32_t i = 0; i < TOGETHER; i++) {
-			at[i] = a->table_at + place_of_row(a, first + least_of(r + i, count - 1)) + t % WARP * 4;
+			at[i] = a->table.at + place_of_row(a, first + least_of(r + i, count - 1)) + t % WARP * 4;
 			rows[i] = load_adam(&a->trained, at[i]);
 		}
 		UNROLLED
@@ -149,7 +132,7 @@ ON_DEVICE void step_rows(uint32_t t, const struct wide_rows *a, const float *gra
 }
 
 /* Dense Adam, or rows of another rank. */
-ON_DEVICE void leave_rows(uint32_t t, const struct wide_rows *a, const float *gradients, uint32_t first, uint32_t count)
+ON_DEVICE void leave_rows(uint32_t t, const struct row_arguments *a, const float *gradients, uint32_t first, uint32_t count)
 {
 	for (uint32_t r = t / WARP; r < count; r += WARPS)
 		store_quad(a->dense_gradients + place_of_row(a, first + r) + t % WARP * 4,
@@ -190,10 +173,10 @@ ON_DEVICE void keep_biases(uint32_t t, const float *rows, float *out)
 	}
 }
 
-ON_DEVICE void step_share(const struct wide_rows *a)
+ON_DEVICE void step_share(const struct row_arguments *a)
 {
 	uint32_t *const in = (uint32_t *)(void *)shared_floats(), *const half = in + AT_HALF, *const weight = in + AT_WEIGHT;
-	float *const gradients = (float *)(void *)half, *const partials = a->partials + (size_t)BLOCK * a->gradient_floats;
+	float *const gradients = (float *)(void *)half, *const partials = a->plan.partials + (size_t)BLOCK * a->plan.gradient_floats;
 	const uint32_t count = *a->count_at, tiles = (count + WIDE_TILE - 1) / WIDE_TILE;
 	const uint32_t end = share_begin(tiles, BLOCKS, BLOCK + 1);
 	PER_WARP(float, kept, TALL_WEIGHT * LONG_WEIGHT * 4);
@@ -239,7 +222,7 @@ ON_DEVICE void step_share(const struct wide_rows *a)
 	}
 }
 
-KERNEL_OF_ONE(step_wide, struct wide_rows)
+KERNEL_OF_ONE(step_wide, struct row_arguments)
 {
 	if (HAS_MMA)
 		step_share(&a);
@@ -271,44 +254,12 @@ int cuda_plan_wide_rows(struct backend_state *state, enum side_name which, bool 
 	return plan->partials ? 0 : -1;
 }
 
-static struct wide_rows arguments_of(const struct backend_state *state, enum side_name which)
+void cuda_wide_project(struct backend_state *state, const struct row_arguments *a, uint32_t blocks)
 {
-	const struct side *side = &state->sides[which];
-	struct wide_rows a;
-	memset(&a, 0, sizeof a);
-	a.stride = side->embeddings.stride;
-	a.table_at = side->embeddings.at;
-	a.trained = trained_of(state);
-	a.from = side->fetched ? side->fetched : state->values + side->embeddings.at;
-	a.weight = state->values + side->half;
-	a.weight_stride = state->first.stride;
-	a.bias = which == SIDE_USER ? state->values + state->first.bias : NULL;
-	a.with_bias = which == SIDE_USER;
-	return a;
+	LAUNCH(&state->device, STREAM_WORK, project_wide, blocks, a->plan.shared_bytes, *a);
 }
 
-void cuda_wide_project(struct backend_state *state, enum side_name which, const uint32_t *rows, const uint32_t *count_at,
-                       uint32_t count, float *parts)
+void cuda_wide_step_rows(struct backend_state *state, const struct row_arguments *a)
 {
-	const struct plan *plan = &state->sides[which].forth;
-	struct wide_rows a = arguments_of(state, which);
-	a.rows = rows;
-	a.count_at = count_at;
-	a.count = count;
-	a.parts = parts;
-	LAUNCH(&state->device, STREAM_WORK, project_wide, blocks_for(count, WIDE_TILE, plan->blocks), plan->shared_bytes, a);
-}
-
-void cuda_wide_step_rows(struct backend_state *state, enum side_name which, const struct batch *batch, const struct step *step)
-{
-	const struct side *side = &state->sides[which];
-	struct wide_rows a = arguments_of(state, which);
-	a.step = step;
-	a.rows = side->fetched ? NULL : batch->sides[which].rows;
-	a.count_at = batch->sides[which].count;
-	a.sums = row_sums_of(side, SEGMENT_TOWER, &batch->sides[which], WIDE_0);
-	a.dense_gradients = side->fetched ? side->fetched_gradients : side->gradients;
-	a.partials = side->back.partials;
-	a.gradient_floats = side->back.gradient_floats;
-	LAUNCH(&state->device, STREAM_WORK, step_wide, side->back.blocks, side->back.shared_bytes, a);
+	LAUNCH(&state->device, STREAM_WORK, step_wide, a->plan.blocks, a->plan.shared_bytes, *a);
 }
