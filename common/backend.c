@@ -141,6 +141,11 @@ static const char *named_device(const char *wanted)
 	return strcmp(wanted, "auto") == 0 && named && named[0] != '\0' ? named : wanted;
 }
 
+bool backend_is_automatic(const char *device)
+{
+	return strcmp(named_device(device), "auto") == 0;
+}
+
 /* The CUDA runtime in the object opens the same. Only asked where a device cannot be used. */
 static bool has_driver(void)
 {

@@ -154,6 +154,9 @@ struct backend_choice {
 	struct error why; /* why auto came to the CPU; no message: it did not, or nobody wonders */
 };
 
+/* Is `device`, or what RECPIPE_DEVICE says that it is, "auto"? */
+bool backend_is_automatic(const char *device);
+
 /* As backend_find; "auto" is what RECPIPE_DEVICE names, else CUDA device 0 where there is one that works, else the CPU. Who
  * names an instruction set (`isa`, RECPIPE_ISA) means the CPU. */
 MUST_CHECK int backend_choose(const char *device, const char *isa, struct backend_choice *choice, struct error *error);

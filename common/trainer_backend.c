@@ -7,7 +7,7 @@ int trainer_choose_backend(struct trainer *trainer, struct error *error)
 	const struct trainer_options *options = trainer->options;
 	struct backend_choice *choice = &trainer->choice;
 	checkpoint_device(trainer, trainer->begun_on);
-	const bool stays = strcmp(options->device, "auto") == 0 && strcmp(trainer->begun_on, backend_cpu.name) == 0;
+	const bool stays = backend_is_automatic(options->device) && strcmp(trainer->begun_on, backend_cpu.name) == 0;
 	if (!trainer->inputs->backend)
 		return backend_choose(stays ? backend_cpu.name : options->device, options->isa, choice, error);
 	choice->backend = trainer->inputs->backend;

@@ -35,7 +35,8 @@ ON_DEVICE void adam_value(const struct adam_rates *step, float *value, float *m,
 	*m = fmaf(step->beta1, *m, step->rest1 * gradient);
 	*v = fmaf(step->beta2, *v, step->rest2 * gradient * gradient);
 	const float root = fmaf(sqrtf(*v), step->scale2, step->epsilon);
-	*value = *value * step->decay - step->rate * (*m / root);
+	const float kept = *value * step->decay;
+	*value = kept - step->rate * (*m / root);
 }
 
 /* A row's quad, with its moments. */
@@ -69,13 +70,9 @@ ON_DEVICE void store_adam(const struct trained *of, size_t at, const struct adam
 
 ON_DEVICE void adam(const struct trained *of, size_t at, float gradient, const struct step *step, float decay)
 {
-	const float m = fmaf(step->beta1, of->moment1[at], step->rest1 * gradient);
-	const float v = fmaf(step->beta2, of->moment2[at], step->rest2 * gradient * gradient);
-	const float root = fmaf(sqrtf(v), step->scale2, step->epsilon);
-	const float kept = of->values[at] * decay;
-	of->moment1[at] = m;
-	of->moment2[at] = v;
-	of->values[at] = kept - step->rate * (m / root);
+	struct adam_rates rates = adam_rates_of(step);
+	rates.decay = decay;
+	adam_value(&rates, of->values + at, of->moment1 + at, of->moment2 + at, gradient);
 }
 
 static inline struct trained trained_of(const struct backend_state *state)

@@ -200,10 +200,12 @@ KERNEL(step_rows, struct factor_rows_arguments)
 				store_quad(sums + t * 4, total);
 		}
 		EACH_THREAD(t) {
-			for (uint32_t i = t + across * 4; weighs && t < across * 4 && i < THREADS * 4; i += across * 4)
-				sums[t] += sums[i];
-			if (weighs && t < across * 4 && first + t < a.stride)
-				to[first + t] = sums[t];
+			for (uint32_t k = t; weighs && k < across * 4 && first + k < a.stride; k += THREADS) {
+				float sum = sums[k];
+				for (uint32_t i = k + across * 4; i < THREADS * 4; i += across * 4)
+					sum += sums[i];
+				to[first + k] = sum;
+			}
 		}
 	}
 	if (weighs)

@@ -39,21 +39,12 @@ ON_BOTH uint32_t narrow_pitch(uint32_t samples)
 	return samples + 4;
 }
 
-/* What products of the two wide layers take of a number: products of numbers that are rounded so are exact, and sums of
- * them the chains of mma.h's emulation. */
-ON_DEVICE float narrow_rounded(const enum precision kind, float x)
-{
-	if (kind == PRECISION_TF32)
-		return float_of_bits(tf32_word(x) & 0xffffe000u);
-	return kind == PRECISION_BF16 ? float_of_bits(bf16_word(0.0f, x)) : x;
-}
-
 ON_DEVICE struct float4 narrow_rounded_quad(const enum precision kind, struct float4 q)
 {
-	q.x = narrow_rounded(kind, q.x);
-	q.y = narrow_rounded(kind, q.y);
-	q.z = narrow_rounded(kind, q.z);
-	q.w = narrow_rounded(kind, q.w);
+	q.x = operand_value(kind, q.x);
+	q.y = operand_value(kind, q.y);
+	q.z = operand_value(kind, q.z);
+	q.w = operand_value(kind, q.w);
 	return q;
 }
 
@@ -125,7 +116,7 @@ ON_DEVICE void narrow_put_weights(const enum precision kind, uint32_t t, const s
 	UNROLLED
 	for (uint32_t i = 0; i < NARROW_FIRST; i++) {
 		const struct narrow_place p = narrow_place(t, i, N1);
-		const float value = narrow_rounded(kind, w->first[i]);
+		const float value = operand_value(kind, w->first[i]);
 		to[NARROW_T1 + p.k * NARROW_T1_PITCH + p.o] = value;
 		if (trains)
 			to[NARROW_W1 + p.o * NARROW_W1_PITCH + p.k] = value;
@@ -133,7 +124,7 @@ ON_DEVICE void narrow_put_weights(const enum precision kind, uint32_t t, const s
 	UNROLLED
 	for (uint32_t i = 0; i < NARROW_SECOND; i++) {
 		const struct narrow_place p = narrow_place(t, i, N2);
-		const float value = narrow_rounded(kind, w->second[i]);
+		const float value = operand_value(kind, w->second[i]);
 		to[NARROW_T2 + p.k * NARROW_T2_PITCH + p.o] = value;
 		if (trains)
 			to[NARROW_W2 + p.o * NARROW_W2_PITCH + p.k] = value;
@@ -363,10 +354,10 @@ ON_DEVICE void narrow_load(const enum precision kind, const uint32_t samples, ui
 			float rows[4][4];
 			UNROLLED
 			for (uint32_t i = 0; i < 4; i++) {
-				rows[0][i] = narrow_rounded(kind, relu(of[turn][i].x + item[turn][i].x));
-				rows[1][i] = narrow_rounded(kind, relu(of[turn][i].y + item[turn][i].y));
-				rows[2][i] = narrow_rounded(kind, relu(of[turn][i].z + item[turn][i].z));
-				rows[3][i] = narrow_rounded(kind, relu(of[turn][i].w + item[turn][i].w));
+				rows[0][i] = operand_value(kind, relu(of[turn][i].x + item[turn][i].x));
+				rows[1][i] = operand_value(kind, relu(of[turn][i].y + item[turn][i].y));
+				rows[2][i] = operand_value(kind, relu(of[turn][i].z + item[turn][i].z));
+				rows[3][i] = operand_value(kind, relu(of[turn][i].w + item[turn][i].w));
 			}
 			UNROLLED
 			for (uint32_t i = 0; i < 4; i++)

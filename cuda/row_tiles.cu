@@ -242,7 +242,7 @@ ON_DEVICE void step_tile(const enum precision kind, const uint32_t a_thread, uin
                          const struct adam_rates *rates, uint32_t first, const struct back_tile *b)
 {
 	const uint32_t at_once = a_thread < 2 ? a_thread : 2, apart = THREADS / ROW_QUADS;
-	NOT_UNROLLED for (uint32_t i = 0; i < a_thread; i += at_once)
+	ROLLED for (uint32_t i = 0; i < a_thread; i += at_once)
 		step_some(kind, at_once, t, a, s, rates, first, t / ROW_QUADS + i * apart, b);
 }
 

@@ -12,10 +12,8 @@
 
 #ifdef __CUDACC__
 #define UNROLLED_TWO _Pragma("unroll 2")
-#define NOT_UNROLLED _Pragma("unroll 1")
 #else
 #define UNROLLED_TWO
-#define NOT_UNROLLED
 #endif
 
 enum {
@@ -33,18 +31,10 @@ struct row_piece {
 /* As an operand of that precision. `kind` is a constant. */
 ON_DEVICE struct float4 rounded(const enum precision kind, struct float4 q)
 {
-	if (kind == PRECISION_TF32) {
-		q.x = float_of_bits(tf32_word(q.x));
-		q.y = float_of_bits(tf32_word(q.y));
-		q.z = float_of_bits(tf32_word(q.z));
-		q.w = float_of_bits(tf32_word(q.w));
-	} else if (kind == PRECISION_BF16) {
-		const uint32_t low = bf16_word(q.x, q.y), high = bf16_word(q.z, q.w);
-		q.x = float_of_bits(low << 16);
-		q.y = float_of_bits(low & 0xFFFF0000u);
-		q.z = float_of_bits(high << 16);
-		q.w = float_of_bits(high & 0xFFFF0000u);
-	}
+	q.x = operand_value(kind, q.x);
+	q.y = operand_value(kind, q.y);
+	q.z = operand_value(kind, q.z);
+	q.w = operand_value(kind, q.w);
 	return q;
 }
 
@@ -64,7 +54,7 @@ ON_DEVICE void add_to_piece(struct row_piece *sum, uint32_t i, float factor, str
 ON_DEVICE void multiply_rows(const uint32_t rows, uint32_t t, const float *x, uint32_t row, uint32_t apart, const float *y,
                              struct row_piece *sum)
 {
-	NOT_UNROLLED for (uint32_t k = 0; k < ROW_UNITS; k += 4) {
+	ROLLED for (uint32_t k = 0; k < ROW_UNITS; k += 4) {
 		struct float4 q[ROWS_A_THREAD];
 		UNROLLED for (uint32_t i = 0; i < rows; i++)
 			q[i] = load_quad(x + (row + apart * i) * ROW_PITCH + k);

@@ -4,7 +4,7 @@
  * A batch goes through these steps, each a few kernels; nothing waits for the host within a span:
  *
  *   ahead     draw the groups (sample.cu); sort the uses of either side by row and number the distinct rows (index.cu)
- *   project   halves of the first layer for every distinct row (rows.cu), factors gathered (factors.cu)
+ *   project   halves of the first layer for every distinct row (rows.cu), the factors' logits (factors.cu)
  *   tower     tiles of samples through the tower, the loss, and back, all in shared memory (tower.cu, tile.h); or the
  *             whole batch by cuBLAS, a layer at a time (plain.cu, blas.h)
  *   rows      gradients summed per row (segment.cu), back through the half, Adam on the row (rows.cu, factors.cu)

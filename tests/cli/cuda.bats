@@ -246,6 +246,9 @@ says() {
 	expect 0 train-mlp --device cuda "${small[@]}" -c ck --resume -o resumed - <samples
 	[[ $stderr == *"training on cuda:0"*"ck: that run was on cpu; on cuda it ends with other bytes"* ]]
 	cp ck.cpu ck
+	RECPIPE_DEVICE=cuda expect 0 train-mlp "${small[@]}" -c ck --resume -o resumed - <samples
+	[[ $stderr == *"training on cuda:0"*"that run was on cpu"* ]]
+	cp ck.cpu ck
 	expect 0 train-mlp --device cuda --quiet "${small[@]}" -c ck --resume -o resumed - <samples
 	[ -z "$stderr" ]
 }
