@@ -18,7 +18,6 @@ static const struct setting settings[] = {
 	{"neumf, dense Adam", "32-16-8-1", 17, 31, 4, 90, MODEL_NEUMF, 24, LOSS_SOFTMAX, true, false, false, 0.1, 0},
 	{"gmf", NULL, 5, 9, 2, 40, MODEL_GMF, 5, LOSS_BINARY, false, true, false, 0.1, 0},
 	{"gmf, pairwise", NULL, 13, 31, 3, 700, MODEL_GMF, 33, LOSS_PAIRWISE, false, false, false, 0, 0},
-	{"gmf, many factors", NULL, 7, 9, 2, 20, MODEL_GMF, 600, LOSS_BINARY, false, false, false, 0, 0},
 	{"mf, softmax, large groups", NULL, 5, 9, 60, 3, MODEL_MF, 15, LOSS_SOFTMAX, true, true, true, 0.1, 0},
 	{"mf, pairwise", NULL, 17, 5000, 3, 900, MODEL_MF, 32, LOSS_PAIRWISE, false, false, false, 0.1, 0},
 	{"mf, one of everything", NULL, 1, 1, 0, 1, MODEL_MF, 1, LOSS_BINARY, false, false, false, 0, 0},
@@ -26,6 +25,7 @@ static const struct setting settings[] = {
 	{"the seed's width, dense Adam", "128-64-1", 40, 60, 3, 50, MODEL_MLP, 0, LOSS_SOFTMAX, true, true, false, 0.1, 0},
 	{"dropout", "40-24-12-6-1", 17, 31, 4, 61, MODEL_MLP, 0, LOSS_BINARY, false, true, false, 0.1, 0.25},
 	{"dropout, large groups", "24-40-4-8-1", 5, 9, 70, 3, MODEL_MLP, 0, LOSS_BINARY, false, false, false, 0, 0.4},
+	{"gmf, many factors", NULL, 7, 9, 2, 20, MODEL_GMF, 600, LOSS_BINARY, false, false, false, 0, 0},
 };
 
 #endif
