@@ -187,13 +187,22 @@ ON_DEVICE void mma_multiply(const enum precision kind, const uint32_t tall, cons
 
 #endif
 
-/* A number as an operand of that precision: what tensor cores read of it, so that products of two are exact. `kind` is a
+/* A number, or four, as operands of that precision: what tensor cores read of it, so that products of two are exact. `kind` is a
  * constant, fp32 too. */
 ON_DEVICE float operand_value(const enum precision kind, float x)
 {
 	if (kind == PRECISION_TF32)
 		return float_of_bits(tf32_word(x) & 0xffffe000u);
 	return kind == PRECISION_BF16 ? float_of_bits(bf16_word(0.0f, x) & 0xffff0000u) : x;
+}
+
+ON_DEVICE struct float4 operand_quad(const enum precision kind, struct float4 q)
+{
+	q.x = operand_value(kind, q.x);
+	q.y = operand_value(kind, q.y);
+	q.z = operand_value(kind, q.z);
+	q.w = operand_value(kind, q.w);
+	return q;
 }
 
 #endif

@@ -45,7 +45,7 @@ ON_DEVICE void add_and_round(const enum precision kind, const uint32_t samples, 
 	*sum += row_sum(samples, row);
 	UNROLLED
 	for (uint32_t s = 0; s < samples; s += 4)
-		store_quad(row + s, narrow_rounded_quad(kind, load_quad(row + s)));
+		store_quad(row + s, operand_quad(kind, load_quad(row + s)));
 }
 
 /* Of all layers but the first: their derivatives and inputs are there. */

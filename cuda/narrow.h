@@ -39,15 +39,6 @@ ON_BOTH uint32_t narrow_pitch(uint32_t samples)
 	return samples + 4;
 }
 
-ON_DEVICE struct float4 narrow_rounded_quad(const enum precision kind, struct float4 q)
-{
-	q.x = operand_value(kind, q.x);
-	q.y = operand_value(kind, q.y);
-	q.z = operand_value(kind, q.z);
-	q.w = operand_value(kind, q.w);
-	return q;
-}
-
 /* ---- weights ---- */
 
 /* A warp takes four outputs by eight inputs at once: so neither copy has conflicts. */
@@ -259,7 +250,7 @@ ON_DEVICE void narrow_store(const enum precision kind, const struct narrow_piece
 		UNROLLED
 		for (uint32_t q = 0; q < p.quads; q++) {
 			float *const to = out + narrow_row(p, lane, u) * narrow_pitch(p.samples) + narrow_sample(p, lane, q);
-			store_quad(to, masks ? where_positive_quad(load_quad(to), sum[u][q]) : narrow_rounded_quad(kind, rectified(sum[u][q])));
+			store_quad(to, masks ? where_positive_quad(load_quad(to), sum[u][q]) : operand_quad(kind, rectified(sum[u][q])));
 		}
 }
 

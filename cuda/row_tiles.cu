@@ -75,7 +75,7 @@ ON_DEVICE void load_tile(const enum precision kind, const uint32_t a_thread, uin
 		q[i] = load_quad(s->side->from + (size_t)tile_row_id(s->side, slot) * ROW_UNITS + t % ROW_QUADS * 4);
 	}
 	UNROLLED for (uint32_t i = 0; i < a_thread; i++)
-		store_quad(x + (t / ROW_QUADS + i * ROWS_AT_ONCE) * ROW_PITCH + t % ROW_QUADS * 4, rounded(kind, q[i]));
+		store_quad(x + (t / ROW_QUADS + i * ROWS_AT_ONCE) * ROW_PITCH + t % ROW_QUADS * 4, operand_quad(kind, q[i]));
 }
 
 /* Their sums, zeros behind the last. Returns what the thread's rows add to the gradient of the bias. */
@@ -94,7 +94,7 @@ ON_DEVICE struct float4 load_tile_sums(const enum precision kind, const uint32_t
 		const uint32_t r = t / ROW_QUADS + i * ROWS_AT_ONCE;
 		q[i] = add_cuts(&s->side->sums, t % ROW_QUADS * 4, &cuts[i], q[i]);
 		q[i] = first + r < s->count ? q[i] : same_quad(0.0f);
-		store_quad(z + r * ROW_PITCH + t % ROW_QUADS * 4, rounded(kind, q[i]));
+		store_quad(z + r * ROW_PITCH + t % ROW_QUADS * 4, operand_quad(kind, q[i]));
 		total.x += q[i].x;
 		total.y += q[i].y;
 		total.z += q[i].z;
@@ -110,7 +110,7 @@ ON_DEVICE void copy_turned(const enum precision kind, uint32_t t, const float *w
 {
 	for (uint32_t i = t; i < ROW_UNITS * ROW_QUADS; i += THREADS) {
 		const uint32_t o = i / ROW_QUADS, k = i % ROW_QUADS * 4;
-		const struct float4 q = rounded(kind, load_quad(weight + (size_t)o * stride + k));
+		const struct float4 q = operand_quad(kind, load_quad(weight + (size_t)o * stride + k));
 		to[k * ROW_PITCH + o] = q.x;
 		to[(k + 1) * ROW_PITCH + o] = q.y;
 		to[(k + 2) * ROW_PITCH + o] = q.z;
@@ -178,7 +178,7 @@ ON_DEVICE void copy_straight(const enum precision kind, uint32_t t, const float 
 {
 	for (uint32_t i = t; i < ROW_UNITS * ROW_QUADS; i += THREADS) {
 		const uint32_t o = i / ROW_QUADS, k = i % ROW_QUADS * 4;
-		store_quad(to + o * ROW_PITCH + k, rounded(kind, load_quad(weight + (size_t)o * stride + k)));
+		store_quad(to + o * ROW_PITCH + k, operand_quad(kind, load_quad(weight + (size_t)o * stride + k)));
 	}
 }
 

@@ -28,16 +28,6 @@ struct row_piece {
 	struct float4 of[ROWS_A_THREAD][2];
 };
 
-/* As an operand of that precision. `kind` is a constant. */
-ON_DEVICE struct float4 rounded(const enum precision kind, struct float4 q)
-{
-	q.x = operand_value(kind, q.x);
-	q.y = operand_value(kind, q.y);
-	q.z = operand_value(kind, q.z);
-	q.w = operand_value(kind, q.w);
-	return q;
-}
-
 ON_DEVICE uint32_t piece_column(uint32_t t, uint32_t half)
 {
 	return half * (ROW_UNITS / 2) + t % COLUMN_THREADS * 4;
