@@ -54,7 +54,7 @@ static const struct option_spec table[] = {
 	 NULL},
 	{0, "precision", OPTION_CHOICE, AT(precision), NULL,
 	 "Of a tower's products: fp32, or bf16, which rounds their operands: faster where the processor has AMX, the same "
-	 "scores on all processors. With --device cuda also tf32; both go by tensor cores there, whose scores are not the "
+	 "scores on all processors. With --device cuda also tf32; wide layers go by tensor cores there, whose scores are not the "
 	 "CPU's to the last bit.", 0, 0, precision_names},
 	{0, "isa", OPTION_TEXT, AT(isa), "NAME",
 	 "Instruction set: auto, avx512, avx2 or portable. Never changes a byte.", 0, 0, NULL},

@@ -106,8 +106,8 @@ static const struct option_spec table[] = {
 	{0, "log", OPTION_TEXT, AT(log), "FILE", "A TSV row for each epoch.", 0, 0, NULL},
 	{0, "precision", OPTION_CHOICE, AT(precision), NULL,
 	 "Of the tower's products: fp32, or bf16, which rounds their operands (weights and sums stay fp32): faster where "
-	 "the processor has AMX, slower elsewhere, the same bytes on all of them. With --device cuda also tf32; both go by "
-	 "tensor cores there, with other bytes than the CPU's.", 0, 0, precision_names},
+	 "the processor has AMX, slower elsewhere, the same bytes on all of them. With --device cuda also tf32; wide "
+	 "layers go by tensor cores there, with other bytes than the CPU's.", 0, 0, precision_names},
 	{'j', "threads", OPTION_INT, AT(threads), "N", "Threads; 0: one a processor. Never changes a byte.", 0, 1024,
 	 NULL},
 	{0, "isa", OPTION_TEXT, AT(isa), "NAME",
